@@ -1,3 +1,5 @@
 //! sandbox-pool: warm LXC containers on Proxmox VE, handed out from an event log.
 
+pub mod clock;
 pub mod domain;
+pub mod engine;

@@ -166,6 +166,8 @@ pub enum Observation {
         vmid: Vmid,
         /// When the look began.
         as_of: Seq,
+        /// Whether it ran already.
+        running: bool,
     },
     /// The container runs.
     Started {

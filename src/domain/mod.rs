@@ -8,5 +8,7 @@ pub mod event;
 pub mod fault;
 pub mod ids;
 pub mod marker;
+pub mod plan;
 pub mod settings;
+pub mod state;
 pub mod time;

@@ -1,0 +1,82 @@
+//! The single writer: takes commands, decides, makes the events durable, publishes, and only then answers.
+//!
+//! It owns log and State. It never calls PVE and never waits for a reader: readers get the head and a cheap
+//! copy of State through a watch, and pull events from the log themselves.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::domain::command::{Command, Rejection, Reply};
+use crate::domain::event::{Cause, Envelope};
+use crate::domain::ids::Seq;
+use crate::domain::state::State;
+
+/// How many commands may wait for the engine; a full queue is back-pressure, not loss.
+pub const QUEUE: usize = 1024;
+
+/// What everybody may see, renewed after each batch of events is durable.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// State up to and with [`head`](Self::head).
+    pub state: Arc<State>,
+    /// The last durable event.
+    pub head: Seq,
+    /// Why nothing can be written at the moment: the disk's own words.
+    pub unwritable: Option<String>,
+}
+
+/// A handle on the engine. Clones are cheap.
+#[derive(Clone)]
+pub struct Engine {
+    queue: mpsc::Sender<Submission>,
+    published: watch::Receiver<Published>,
+}
+
+/// A command on its way to the engine.
+pub struct Submission {
+    /// What to decide.
+    pub command: Command,
+    /// What led to it.
+    pub cause: Option<Cause>,
+    /// Decide only: append nothing.
+    pub dry_run: bool,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Result<Decided, Refused>>,
+}
+
+/// A command that was decided, and whose events are durable (unless it was a dry run).
+#[derive(Debug)]
+pub struct Decided {
+    /// The last event that the command led to; the head if it led to none.
+    pub seq: Seq,
+    /// Its events.
+    pub events: Vec<Envelope>,
+    /// What it answers.
+    pub reply: Reply,
+    /// Where the end of what it began will be told; none if there is nothing to wait for.
+    pub outcome: Option<Outcome>,
+}
+
+/// The event that ends what a command began. Dropping it says that its caller no longer waits.
+#[derive(Debug)]
+pub struct Outcome {
+    ended: oneshot::Receiver<Envelope>,
+}
+
+/// Why a command was not decided, or its events not written.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The rules say no.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The log cannot be written at the moment; the command left no trace.
+    #[error("the event log cannot be written: {0}")]
+    LogUnwritable(String),
+    /// The engine has more waiting than it takes.
+    #[error("the engine's queue is full")]
+    Overloaded,
+    /// The engine has ended.
+    #[error("the service has stopped")]
+    Stopped,
+}
