@@ -170,9 +170,10 @@ pub fn is_hostname(text: &str) -> bool {
         })
 }
 
-/// The pool's name of a container that nobody holds: `{prefix}-{template}-{8 hex}`.
-pub fn pool_hostname(prefix: &str, template: Vmid, random: u32) -> Hostname {
-    Hostname(format!("{prefix}-{template}-{random:08x}"))
+/// The pool's name of a container that nobody holds: `{prefix}-{template}-{8 hex}`, the hex being the last
+/// digits of the clone's ULID, so that a container gets the same name back.
+pub fn pool_hostname(prefix: &str, template: Vmid, clone_id: CloneId) -> Hostname {
+    Hostname(format!("{prefix}-{template}-{:08x}", clone_id.0.0 & 0xffff_ffff))
 }
 
 /// The template that a pool hostname names, if `text` is one to the letter.

@@ -7,11 +7,14 @@ use std::time::Duration;
 use super::event::ClonePurpose;
 use super::ids::{CloneId, Hostname, Node, Seq, Upid, Vmid};
 use super::marker::{Known, Marker};
-use super::state::{CloneStage, Container, Creating, HandOut, Phase, ServicePhase, State, Template};
+use super::settings::Settings;
+use super::state::{
+    CloneStage, Container, Creating, HandOut, Phase, ServicePhase, State, TEMPLATE_REST, Template,
+};
 use super::time::Timestamp;
 
 /// How long a clone of unknown outcome is looked for.
-pub const CLONE_SEARCH: Duration = Duration::from_secs(60);
+pub const CLONE_SEARCH: Duration = Duration::from_mins(1);
 
 /// What should be running, most urgent first, and when the answer changes by itself.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -164,4 +167,184 @@ impl Action {
             | Self::Destroy { target, .. } => Some(target.as_of),
         }
     }
+}
+
+/// What should be running at `now`.
+pub fn plan(state: &State, now: Timestamp) -> Plan {
+    let actions = match state.service.phase {
+        ServicePhase::Stopped => return Plan::default(),
+        _ if !state.pve_reachable() => vec![Action::ProbePve],
+        ServicePhase::Stopping => container_actions(state, now, |container| container.holding().is_some()),
+        ServicePhase::Running => {
+            let mut actions = container_actions(state, now, |_| true);
+            actions.extend(lane(state, now));
+            actions
+        }
+    };
+    Plan { actions, wake_at: wake_at(state, now) }
+}
+
+/// One action for each container that something is to be done with, hand-outs first.
+fn container_actions(state: &State, now: Timestamp, wanted: impl Fn(&Container) -> bool) -> Vec<Action> {
+    let mut actions: Vec<Action> = state
+        .busy()
+        .filter(|container| container.delay.as_ref().is_none_or(|delay| delay.until <= now))
+        .filter(|container| container.doubt.is_none() && wanted(container))
+        .filter_map(|container| container_action(state, container))
+        .collect();
+    actions.sort_by_key(|action| match action {
+        Action::ProbePve => 0,
+        Action::Rename { .. } | Action::Start { .. } => 1,
+        Action::SendClone { .. } | Action::FollowClone { .. } | Action::FindClone { .. } => 2,
+        Action::PrepareClone { .. } => 3,
+        Action::Park { .. } => 4,
+        Action::Destroy { .. } => 5,
+    });
+    actions
+}
+
+fn container_action(state: &State, container: &Container) -> Option<Action> {
+    let target = Target {
+        vmid: container.vmid,
+        clone_id: container.clone_id,
+        node: container.node.clone(),
+        known: container.known(),
+        as_of: container.touched,
+    };
+    match &container.phase {
+        Phase::Creating(creating) => Some(clone_action(state, container, creating, target)),
+        Phase::Allocated(holding) => match holding.stage {
+            HandOut::Renaming => Some(Action::Rename {
+                target,
+                marker: container.marker(Some(holding.instance_id.clone())),
+                resumed: holding.completed_at.is_some(),
+            }),
+            HandOut::Starting => Some(Action::Start {
+                target,
+                expected: milliseconds(state.template(container.template).and_then(|t| t.start_ms)),
+            }),
+            HandOut::Done => None,
+        },
+        Phase::Releasing(_) => Some(Action::Park {
+            target,
+            hostname: container.pool_hostname(&state.settings.hostname_prefix),
+            marker: container.marker(None),
+        }),
+        Phase::Removing(_) => Some(Action::Destroy {
+            target,
+            rename_back: container.rename_back(&state.settings.hostname_prefix),
+        }),
+        Phase::Ready { .. } | Phase::Quarantined { .. } => None,
+    }
+}
+
+fn clone_action(state: &State, container: &Container, creating: &Creating, target: Target) -> Action {
+    let template = container.template;
+    match &creating.stage {
+        CloneStage::Sending => Action::SendClone {
+            target,
+            template,
+            marker: container.marker(None),
+            full: !creating.linked,
+            resource_pool: state.settings.resource_pool.clone(),
+        },
+        CloneStage::Uncertain { since } => Action::FindClone {
+            target,
+            template,
+            sent_after: creating.started_at,
+            give_up_at: since.after(CLONE_SEARCH),
+        },
+        CloneStage::Running { upid } => Action::FollowClone {
+            target,
+            template,
+            upid: upid.clone(),
+            started_at: creating.started_at,
+            expected: milliseconds(state.template(template).and_then(|t| t.clone_ms)),
+        },
+    }
+}
+
+/// The clones that the lane has room for.
+fn lane(state: &State, now: Timestamp) -> Vec<Action> {
+    let mut candidates: Vec<(ClonePurpose, Seq, Action)> = state
+        .templates
+        .iter()
+        .filter(|(_, template)| lane_is_open(template))
+        .filter_map(|(vmid, template)| {
+            // A refused clone goes first again, so that nobody else meets the same refusal meanwhile.
+            let queued = template.queue.first().filter(|queued| queued.not_before <= now)?;
+            let action = Action::PrepareClone {
+                clone_id: queued.clone_id,
+                template: *vmid,
+                node: state.settings.node.as_deref().map(Node::from),
+                linkable: template.linkable,
+            };
+            Some((next_purpose(state, *vmid, template), template.last_started, action))
+        })
+        .collect();
+    candidates.sort_by_key(|(purpose, last_started, _)| (*purpose, *last_started));
+    candidates.into_iter().map(|(_, _, action)| action).take(free_places(state, now)).collect()
+}
+
+/// Whether a template may have a clone started: one at a time, and none while it is drained.
+pub(super) fn lane_is_open(template: &Template) -> bool {
+    template.counts.creating == 0 && !template.drained
+}
+
+/// How many clones may be started now, over all templates.
+pub(super) fn free_places(state: &State, now: Timestamp) -> usize {
+    let under_way = state.busy().filter(|container| holds_lane(state, container, now)).count();
+    (state.settings.clone_concurrency as usize).saturating_sub(under_way)
+}
+
+/// A clone that runs too long, or whose node does not answer, keeps nobody else from cloning.
+fn holds_lane(state: &State, container: &Container, now: Timestamp) -> bool {
+    container.creating().is_some_and(|creating| {
+        container.delay.is_none() && now < creating.started_at.after(clone_timeout(state))
+    })
+}
+
+fn clone_timeout(state: &State) -> Duration {
+    Settings::seconds(state.settings.clone_timeout_seconds)
+}
+
+/// What the template's next clone is for, as things are now.
+pub(super) fn next_purpose(state: &State, vmid: Vmid, template: &Template) -> ClonePurpose {
+    let sizes = state.sizes(vmid);
+    let waiting = u32::try_from(template.line.len()).unwrap_or(u32::MAX);
+    let coming = template.counts.ready + template.counts.creating;
+    if template.backoff.is_some() {
+        ClonePurpose::Probe
+    } else if waiting > coming {
+        ClonePurpose::Waiter
+    } else if coming - waiting < sizes.min {
+        ClonePurpose::Urgent
+    } else if coming - waiting < sizes.target {
+        ClonePurpose::Refill
+    } else {
+        ClonePurpose::Warm
+    }
+}
+
+/// The next instant at which time alone changes what is due.
+fn wake_at(state: &State, now: Timestamp) -> Option<Timestamp> {
+    let waiting = state.waiting.values().map(|waiting| waiting.deadline);
+    let containers = state.busy().flat_map(|container| {
+        let lane = container.creating().map(|creating| creating.started_at.after(clone_timeout(state)));
+        let hand_out = container.holding().map(|holding| holding.deadline);
+        let delay = container.delay.as_ref().map(|delay| delay.until);
+        [lane, hand_out, delay].into_iter().flatten()
+    });
+    let templates = state.templates.values().flat_map(|template| {
+        let idle = template.idle_since.map(|since| since.after(TEMPLATE_REST));
+        let backoff = template.backoff.as_ref().map(|backoff| backoff.until);
+        let queued = template.queue.iter().map(|queued| queued.not_before);
+        idle.into_iter().chain(backoff).chain(queued)
+    });
+    let expiring = state.expiring().take(1);
+    waiting.chain(containers).chain(templates).chain(expiring).filter(|at| *at > now).min()
+}
+
+fn milliseconds(number: Option<u64>) -> Option<Duration> {
+    number.map(Duration::from_millis)
 }

@@ -11,13 +11,18 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{ClonePurpose, LeaveReason};
 use super::fault::Fault;
-use super::ids::{AllocationId, CloneId, Hostname, InstanceId, Node, Seq, Upid, Vmid};
+use super::ids::{
+    AllocationId, CloneId, Hostname, InstanceId, Node, Seq, Upid, Vmid, parse_pool_hostname, pool_hostname,
+};
 use super::marker::{Known, Marker};
 use super::settings::{Settings, SizeOverrides, Sizes};
 use super::time::Timestamp;
 
 /// A VMID is not used again for this long after it was freed, lost or refused, while another is free.
-pub const VMID_REST: Duration = Duration::from_secs(600);
+pub const VMID_REST: Duration = Duration::from_mins(10);
+
+/// A template with neither containers nor settings is forgotten after this.
+pub const TEMPLATE_REST: Duration = Duration::from_hours(24);
 
 /// The whole pool.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -397,6 +402,16 @@ impl State {
         self.index.busy.iter().filter_map(|vmid| self.containers.get(vmid))
     }
 
+    /// When held containers expire, soonest first.
+    pub(super) fn expiring(&self) -> impl Iterator<Item = Timestamp> {
+        self.index.expiring.iter().map(|(at, _)| *at)
+    }
+
+    /// Held containers whose time to live is over.
+    pub(super) fn expired(&self, now: Timestamp) -> Vec<Vmid> {
+        self.index.expiring.iter().take_while(|(at, _)| *at <= now).map(|(_, vmid)| *vmid).collect()
+    }
+
     /// Whether PVE answers, as far as is known.
     pub fn pve_reachable(&self) -> bool {
         self.service.pve_unreachable.is_none()
@@ -476,9 +491,10 @@ impl Template {
         }
     }
 
-    /// Nothing of it exists and nobody asks for it.
+    /// Nothing of it exists and nobody asks for it. Clones that are tried do not count: they may never work.
     pub fn is_idle(&self) -> bool {
-        self.counts == Counts::default() && self.queue.is_empty() && self.line.is_empty()
+        let made = Counts { creating: 0, ..self.counts };
+        made == Counts::default() && self.line.is_empty()
     }
 }
 
@@ -554,6 +570,18 @@ impl Container {
             hostname: self.hostname.clone(),
             instance_id: self.instance_id().cloned(),
         }
+    }
+
+    /// Its hostname while nobody holds it.
+    pub fn pool_hostname(&self, prefix: &str) -> Hostname {
+        pool_hostname(prefix, self.template, self.clone_id)
+    }
+
+    /// The hostname that frees its instance's name, if it still has that.
+    pub(super) fn rename_back(&self, prefix: &str) -> Option<Hostname> {
+        let pool = self.pool_hostname(prefix);
+        let named = parse_pool_hostname(prefix, self.hostname.as_str()).is_some();
+        (!named).then_some(pool)
     }
 
     /// Something is to be done with it, or a deadline of it watched.

@@ -1,0 +1,98 @@
+//! How many clones are queued: as many as waiters and targets need, no more, and within the caps.
+
+use super::Tx;
+use crate::domain::event::{CloneCancelled, ClonePurpose};
+use crate::domain::ids::Vmid;
+
+/// Clones that a template needs beyond what is ready and coming.
+#[derive(Clone, Copy, Debug, Default)]
+struct Need {
+    /// For allocations in line.
+    waiters: u32,
+    /// For the inventory.
+    refill: u32,
+    /// Inventory that there will be without them.
+    inventory: u32,
+}
+
+impl Tx<'_> {
+    /// Queues what is missing and cancels what is too much.
+    pub(super) fn size_queues(&mut self, templates: &[Vmid]) {
+        let needs: Vec<(Vmid, Need)> = templates.iter().map(|vmid| (*vmid, self.need(*vmid))).collect();
+        let mut room = self.room();
+        let mut grants: Vec<(Vmid, Need)> = Vec::with_capacity(needs.len());
+        for (vmid, need) in needs {
+            let waiters = need.waiters.min(room);
+            room -= waiters;
+            grants.push((vmid, Need { waiters, ..need }));
+        }
+        for (vmid, need) in &mut grants {
+            need.refill = need.refill.min(room);
+            room -= need.refill;
+            self.size_queue(*vmid, *need);
+        }
+    }
+
+    fn need(&self, vmid: Vmid) -> Need {
+        let Some(template) = self.template(vmid).filter(|template| !template.drained) else {
+            return Need::default();
+        };
+        let sizes = self.state.sizes(vmid);
+        let waiting = u32::try_from(template.line.len()).unwrap_or(u32::MAX);
+        let coming = u32::try_from(self.state.ready(vmid).count()).unwrap_or(u32::MAX) + self.coming(vmid);
+        let warm = template.warm_goal.unwrap_or(0).min(sizes.max);
+        let replacing = template.refresh_before.is_some() && sizes.target > 0;
+        let goal = sizes.target.max(warm) + u32::from(replacing);
+        let missing = (waiting + goal).saturating_sub(coming);
+        if let Some(backoff) = &template.backoff {
+            let probe = missing > 0 && self.now >= backoff.until && template.counts.creating == 0;
+            return Need { waiters: 0, refill: u32::from(probe), inventory: coming };
+        }
+        let waiters = waiting.saturating_sub(coming);
+        let refill = missing - waiters;
+        let batch = match self.state.settings.replenish_batch_size {
+            0 => u32::MAX,
+            batch => batch,
+        };
+        Need { waiters, refill: refill.min(batch), inventory: coming.saturating_sub(waiting) }
+    }
+
+    /// Places left under the cap on all containers.
+    fn room(&self) -> u32 {
+        let total = u32::try_from(self.state.containers.len()).unwrap_or(u32::MAX);
+        match self.state.settings.max_total {
+            0 => u32::MAX,
+            cap => cap.saturating_sub(total),
+        }
+    }
+
+    fn size_queue(&mut self, template: Vmid, need: Need) {
+        let wanted = need.waiters + need.refill;
+        let queued = self.template(template).map_or(0, |t| u32::try_from(t.queue.len()).unwrap_or(u32::MAX));
+        for nth in queued..wanted {
+            let purpose = self.purpose_of(template, need, nth);
+            self.queue_clone(template, purpose);
+        }
+        for _ in wanted..queued {
+            let last = self.template(template).and_then(|t| t.queue.last()).map(|queued| queued.clone_id);
+            if let Some(clone_id) = last {
+                self.emit(CloneCancelled { clone_id, template });
+            }
+        }
+    }
+
+    /// What the nth clone of a need is for.
+    fn purpose_of(&self, template: Vmid, need: Need, nth: u32) -> ClonePurpose {
+        let sizes = self.state.sizes(template);
+        let backed_off = self.template(template).is_some_and(|template| template.backoff.is_some());
+        if backed_off {
+            return ClonePurpose::Probe;
+        }
+        let Some(beyond_waiters) = nth.checked_sub(need.waiters) else { return ClonePurpose::Waiter };
+        match need.inventory + beyond_waiters {
+            inventory if inventory < sizes.min => ClonePurpose::Urgent,
+            inventory if inventory < sizes.target => ClonePurpose::Refill,
+            _ => ClonePurpose::Warm,
+        }
+    }
+}
