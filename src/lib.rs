@@ -1,6 +1,8 @@
 //! sandbox-pool: warm LXC containers on Proxmox VE, handed out from an event log.
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod engine;
+pub mod logging;
 pub mod pve;

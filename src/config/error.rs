@@ -1,0 +1,56 @@
+//! What is wrong with a configuration, and what in it deserves a second look.
+//!
+//! Neither ever holds a secret's text.
+
+use std::fmt;
+
+use super::source::Origin;
+
+/// One setting that is missing or wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The setting's variable.
+    pub setting: &'static str,
+    /// What was given and by whom; none if nothing was. A secret's text is left out.
+    pub given: Option<(String, Origin)>,
+    /// What would have been right.
+    pub expected: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.given {
+            None => write!(f, "{}: missing; expected {}", self.setting, self.expected),
+            Some((text, origin)) if text.is_empty() => {
+                write!(f, "{} (from {origin}): expected {}", self.setting, self.expected)
+            }
+            Some((text, origin)) => {
+                write!(f, "{}={text} (from {origin}): expected {}", self.setting, self.expected)
+            }
+        }
+    }
+}
+
+/// Everything that is wrong with a configuration, at once.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.len() {
+            1 => f.write_str("a setting is wrong:")?,
+            number => write!(f, "{number} settings are wrong:")?,
+        }
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+    }
+}
+
+/// Something that works but may not be what was meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning(pub String);
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

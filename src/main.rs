@@ -1,0 +1,198 @@
+//! The command line: parse, read the configuration, set up logging, run. Everything else is the library's.
+//!
+//! Exit codes: 0 done, 1 it ran and failed, 2 the command line or the configuration is wrong.
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand, ValueEnum};
+use sandbox_pool::config::{Config, ConfigErrors, Flags, Sources, Warning, docs};
+use sandbox_pool::logging;
+
+/// Keeps warm LXC containers on Proxmox VE and hands them out in the time it takes to start one.
+///
+/// Every setting is an environment variable and a flag, except secrets, which are no flags because arguments
+/// are seen by every user of a machine. A flag wins over the environment, that over the .env file, that over
+/// files of secrets (*_FILE, systemd credentials), and those over the default.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, max_term_width = 110)]
+#[command(after_help = "Settings are shown by --help and by `sandbox-pool settings`.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Keep the pool and serve it over HTTP (the default).
+    Serve {
+        #[command(flatten)]
+        flags: Flags,
+    },
+    /// Try it without Proxmox VE: a simulated one and the service in one process, and curl lines to go on with.
+    ///
+    /// Everything is kept in a fresh directory that is removed at the end.
+    Demo {
+        /// Ask for ten sandboxes at once as soon as it runs, and show how long each took.
+        #[arg(long)]
+        burst: bool,
+        #[command(flatten)]
+        flags: Flags,
+    },
+    /// Run the simulated Proxmox VE alone, as an HTTP API to point PVE_API_URL at.
+    Sim {
+        /// Address and port to listen on; plain http, so this machine only.
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8006")]
+        listen: SocketAddr,
+        /// Seed of everything that the simulation leaves to chance.
+        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+        seed: u64,
+    },
+    /// Show every setting, with its flag, default and meaning.
+    Settings {
+        /// How to show them.
+        #[arg(long, value_enum, default_value_t = SettingsFormat::Markdown)]
+        format: SettingsFormat,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SettingsFormat {
+    /// The README's table.
+    Markdown,
+    /// An environment file with every setting in a comment.
+    Env,
+}
+
+/// Why the program ends without success.
+enum Failure {
+    Config(ConfigErrors),
+    Run(anyhow::Error),
+}
+
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Config(errors)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Run(error)
+    }
+}
+
+impl Failure {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Run(_) => ExitCode::from(1),
+            Self::Config(_) => ExitCode::from(2),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(errors) => write!(f, "error: {errors}"),
+            Self::Run(error) => {
+                write!(f, "error: {error}")?;
+                error.chain().skip(1).try_for_each(|cause| write!(f, "\n  caused by: {cause}"))
+            }
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let command = cli.command.unwrap_or(Command::Serve { flags: cli.flags });
+    match execute(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "{failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve { flags } => {
+            let (config, warnings) = Config::load(&sources(flags)?)?;
+            start_logging(&config, &warnings)?;
+            Ok(serve(config)?)
+        }
+        Command::Demo { burst, flags } => Ok(demo(&sources(flags)?, burst)?),
+        Command::Sim { listen, seed } => Ok(sim(listen, seed)?),
+        Command::Settings { format } => Ok(show_settings(format)?),
+    }
+}
+
+fn sources(flags: Flags) -> Result<Sources<'static>, ConfigErrors> {
+    Sources::of_process(flags.settings, flags.env_file.as_deref())
+}
+
+/// Warnings wait for this, so that they have the form that was asked for.
+fn start_logging(config: &Config, warnings: &[Warning]) -> anyhow::Result<()> {
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    logging::start(&config.logging, journal).context("cannot set up logging")?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
+}
+
+fn show_settings(format: SettingsFormat) -> anyhow::Result<()> {
+    let text = match format {
+        SettingsFormat::Markdown => docs::markdown(),
+        SettingsFormat::Env => docs::env_example(),
+    };
+    io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
+}
+
+fn serve(config: Config) -> anyhow::Result<()> {
+    drop(config);
+    anyhow::bail!("serve is not built yet")
+}
+
+fn demo(_sources: &Sources<'_>, _burst: bool) -> anyhow::Result<()> {
+    anyhow::bail!("demo is not built yet")
+}
+
+fn sim(_listen: SocketAddr, _seed: u64) -> anyhow::Result<()> {
+    anyhow::bail!("sim is not built yet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_is_the_default_and_takes_the_same_flags() {
+        for arguments in
+            [&["sandbox-pool", "--target-size", "7"][..], &["sandbox-pool", "serve", "--target-size=7"]]
+        {
+            let cli = Cli::parse_from(arguments);
+            let command = cli.command.unwrap_or(Command::Serve { flags: cli.flags });
+            let Command::Serve { flags } = command else { panic!("{arguments:?}") };
+            assert_eq!(flags.settings["POOL_TARGET_SIZE"], "7");
+        }
+    }
+
+    #[test]
+    fn a_failed_run_shows_its_causes() {
+        let error = anyhow::anyhow!("address in use").context("cannot listen");
+        assert_eq!(Failure::Run(error).to_string(), "error: cannot listen\n  caused by: address in use");
+    }
+}
