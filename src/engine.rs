@@ -3,6 +3,9 @@
 //! It owns log and State. It never calls PVE and never waits for a reader: readers get the head and a cheap
 //! copy of State through a watch, and pull events from the log themselves.
 
+mod outcome;
+mod writer;
+
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -11,6 +14,9 @@ use crate::domain::command::{Command, Rejection, Reply};
 use crate::domain::event::{Cause, Envelope};
 use crate::domain::ids::Seq;
 use crate::domain::state::State;
+
+pub use outcome::Outcome;
+pub use writer::{EngineLoop, LogFigures};
 
 /// How many commands may wait for the engine; a full queue is back-pressure, not loss.
 pub const QUEUE: usize = 1024;
@@ -23,17 +29,20 @@ pub struct Published {
     /// The last durable event.
     pub head: Seq,
     /// Why nothing can be written at the moment: the disk's own words.
-    pub unwritable: Option<String>,
+    pub unwritable: Option<Arc<str>>,
+    /// What the log's own metrics need.
+    pub log: LogFigures,
 }
 
 /// A handle on the engine. Clones are cheap.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Engine {
     queue: mpsc::Sender<Submission>,
     published: watch::Receiver<Published>,
 }
 
 /// A command on its way to the engine.
+#[derive(Debug)]
 pub struct Submission {
     /// What to decide.
     pub command: Command,
@@ -58,12 +67,6 @@ pub struct Decided {
     pub outcome: Option<Outcome>,
 }
 
-/// The event that ends what a command began. Dropping it says that its caller no longer waits.
-#[derive(Debug)]
-pub struct Outcome {
-    ended: oneshot::Receiver<Envelope>,
-}
-
 /// Why a command was not decided, or its events not written.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
@@ -72,11 +75,44 @@ pub enum Refused {
     Rejected(#[from] Rejection),
     /// The log cannot be written at the moment; the command left no trace.
     #[error("the event log cannot be written: {0}")]
-    LogUnwritable(String),
+    LogUnwritable(Arc<str>),
     /// The engine has more waiting than it takes.
     #[error("the engine's queue is full")]
     Overloaded,
     /// The engine has ended.
     #[error("the service has stopped")]
     Stopped,
+}
+
+impl Engine {
+    /// A handle on whatever takes submissions from `queue` and renews `published`.
+    pub fn new(queue: mpsc::Sender<Submission>, published: watch::Receiver<Published>) -> Self {
+        Self { queue, published }
+    }
+
+    /// Has a command decided and its events made durable.
+    pub async fn submit(
+        &self,
+        command: Command,
+        cause: Option<Cause>,
+        dry_run: bool,
+    ) -> Result<Decided, Refused> {
+        let (answer, answered) = oneshot::channel();
+        let submission = Submission { command, cause, dry_run, answer };
+        self.queue.try_send(submission).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Refused::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => Refused::Stopped,
+        })?;
+        answered.await.unwrap_or(Err(Refused::Stopped))
+    }
+
+    /// What is published now.
+    pub fn published(&self) -> Published {
+        self.published.borrow().clone()
+    }
+
+    /// Wakes at each change of what is published.
+    pub fn watch(&self) -> watch::Receiver<Published> {
+        self.published.clone()
+    }
 }

@@ -4,5 +4,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod engine;
+pub mod log;
 pub mod logging;
 pub mod pve;
+pub mod sim;

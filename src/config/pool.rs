@@ -2,7 +2,9 @@
 
 use super::read::Reader;
 use super::value::{self, MOST_CONTAINERS};
-use crate::domain::ids::{Vmid, is_hostname, pool_hostname};
+use ulid::Ulid;
+
+use crate::domain::ids::{CloneId, Vmid, is_hostname, pool_hostname};
 use crate::domain::settings::{CloneMode, ReleasePolicy, Settings, SizeOverrides, Sizes};
 
 /// cmux gives up after this many seconds.
@@ -65,7 +67,8 @@ fn sizes(reader: &mut Reader<'_>) -> Sizes {
 /// The prefix without the hyphen that joins it to what follows: a name has one hyphen there, not two.
 fn hostname_prefix(reader: &mut Reader<'_>) -> String {
     let name = "CONTAINER_HOSTNAME_PREFIX";
-    let longest = |prefix: &str| is_hostname(&pool_hostname(prefix, Vmid(Vmid::HIGHEST), 0).0);
+    let longest =
+        |prefix: &str| is_hostname(pool_hostname(prefix, Vmid(Vmid::HIGHEST), CloneId(Ulid::nil())).as_str());
     let prefix = |text: &str| {
         let prefix = text.strip_suffix('-').unwrap_or(text);
         (!prefix.contains('.') && longest(prefix)).then(|| prefix.to_owned())

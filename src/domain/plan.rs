@@ -327,7 +327,7 @@ pub(super) fn next_purpose(state: &State, vmid: Vmid, template: &Template) -> Cl
 }
 
 /// The next instant at which time alone changes what is due.
-fn wake_at(state: &State, now: Timestamp) -> Option<Timestamp> {
+pub fn wake_at(state: &State, now: Timestamp) -> Option<Timestamp> {
     let waiting = state.waiting.values().map(|waiting| waiting.deadline);
     let containers = state.busy().flat_map(|container| {
         let lane = container.creating().map(|creating| creating.started_at.after(clone_timeout(state)));

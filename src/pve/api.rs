@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::clock::Stopwatch;
 use futures_util::future::{try_join, try_join_all};
 use serde_json::Value;
-use tokio::time::Instant;
 
 use super::answer::{self, Row};
 use super::error::Error;
@@ -299,7 +299,7 @@ impl Pve {
         let call = format!("{method} {path}");
         let params = params.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let _place = self.lanes.enter(node, method).await;
-        let begun = Instant::now();
+        let begun = Stopwatch::start();
         let outcome = match self.transport.call(Request { method, path, params }).await {
             Ok(answer) => answer::data(&call, &answer),
             Err(unanswered) => Err(Error::unanswered(&call, &unanswered)),

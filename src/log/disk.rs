@@ -1,0 +1,162 @@
+//! The few file operations that the log stands on, so that tests can put a disk that loses power under it.
+//!
+//! It knows names in one directory and bytes, never what they mean. No other file of the log touches files,
+//! but for the lock.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+/// One directory. A create, rename or remove is durable only after [`Disk::sync_dir`].
+pub(super) trait Disk: Send + Sync {
+    /// The name as messages show it.
+    fn path(&self, name: &str) -> PathBuf;
+    /// Names of all files, in any order.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// An existing file, to read.
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// An empty file, to write; one of that name is emptied.
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Puts `from` in the place of `to`.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a name.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes creates, renames and removes durable.
+    fn sync_dir(&self) -> io::Result<()>;
+}
+
+/// One file. What is written is durable only after [`DiskFile::sync`].
+pub(super) trait DiskFile: Send + Sync {
+    /// Its length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Reads up to `buffer.len()` bytes; 0 at the end.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes some of `bytes`; says how many.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+    /// Cuts the file, or fills it with zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes content and length durable.
+    fn sync(&self) -> io::Result<()>;
+    /// Reserves space up to `len` without changing the length, where the file system can.
+    fn reserve(&self, len: u64) -> io::Result<()>;
+}
+
+/// Writes all of `bytes`, in one call to the system unless it takes only a part.
+pub(super) fn write_all_at(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write_at(bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                bytes = &bytes[written..];
+                offset += written as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads a file from `offset` to `end`, or to its own end.
+pub(super) fn read_from(file: Box<dyn DiskFile>, offset: u64, end: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    FileReader::new(file, offset).take(end.saturating_sub(offset)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a file from front to back.
+pub(super) struct FileReader {
+    file: Box<dyn DiskFile>,
+    offset: u64,
+}
+
+impl FileReader {
+    /// Begins at `offset`.
+    pub(super) fn new(file: Box<dyn DiskFile>, offset: u64) -> Self {
+        Self { file, offset }
+    }
+}
+
+impl Read for FileReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+/// A directory of the machine.
+pub(super) struct Directory(PathBuf);
+
+impl Directory {
+    /// The directory at `path`, which exists.
+    pub(super) fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+}
+
+impl Disk for Directory {
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(&self.0)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+        names.filter_map(io::Result::transpose).collect()
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(File::open(self.path(name))?))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        Ok(Box::new(options.read(true).write(true).create(true).truncate(true).open(self.path(name))?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        File::open(&self.0)?.sync_all()
+    }
+}
+
+impl DiskFile for File {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(self, buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        FileExt::write_at(self, bytes, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        File::set_len(self, len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        match fallocate(self, FallocateFlags::KEEP_SIZE, 0, len) {
+            // The file system knows no reservation: a full disk is met while appending, and survived there.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

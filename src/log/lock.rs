@@ -1,0 +1,53 @@
+//! The exclusive hold on a data directory: two writers would destroy the log.
+//!
+//! The lock is the kernel's, so that it ends with its process; the pid in the file is for the message only.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::Path;
+
+use super::error::OpenError;
+
+const NAME: &str = "lock";
+
+/// Holds the directory until dropped.
+#[derive(Debug)]
+pub(super) struct DirLock(#[expect(dead_code, reason = "held, not read")] File);
+
+impl DirLock {
+    /// Takes the directory, or says who has it.
+    pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
+        let path = dir.join(NAME);
+        let io_error = |doing, source| OpenError::Io { doing, path: path.clone(), source };
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|source| io_error("open", source))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                return Err(OpenError::Locked { dir: dir.to_owned(), pid });
+            }
+            Err(TryLockError::Error(source)) => return Err(io_error("lock", source)),
+        }
+        write_pid(&mut file).map_err(|source| io_error("write", source))?;
+        Ok(Self(file))
+    }
+}
+
+/// Written over the old pid before what is left of it is cut, so that a full disk cannot stop a start.
+fn write_pid(file: &mut File) -> io::Result<()> {
+    let text = format!("{}\n", std::process::id());
+    file.rewind()?;
+    match file.write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => file.set_len(text.len() as u64),
+    }
+}

@@ -1,0 +1,128 @@
+//! Reading by position: memory and segments give the same, at any page size, while the writer goes on.
+
+use super::*;
+
+#[test]
+fn memory_and_segments_give_the_same() {
+    let disk = Memory::default();
+    let some = Options { recent_records: 5, segment_bytes: 2000, ..options() };
+    let mut opened = open_memory(&disk, some);
+    let mut events = Vec::new();
+    for _ in 0..30 {
+        events.extend(append(&mut opened.writer, &[1, 3]));
+        for page in [1, 2, 7, 1000] {
+            assert_eq!(read_everything(&opened.reader, page), events);
+        }
+    }
+    let from_memory = opened.reader.read(Seq(119), 1, Seq(120)).unwrap();
+    let cold = open_memory(&disk.copy(), options());
+    let from_disk = cold.reader.read(Seq(119), 1, Seq(120)).unwrap();
+    assert!(opened.reader.is_recent(Seq(119)) && !cold.reader.is_recent(Seq(119)));
+    assert_eq!(from_memory[0].json, from_disk[0].json);
+    let json: serde_json::Value = serde_json::from_str(&from_disk[0].json).unwrap();
+    assert_eq!(json["seq"], 120);
+    assert!(json.get("crc").is_none() && json.get("synced").is_none());
+}
+
+#[test]
+fn limits_are_kept() {
+    let disk = Memory::default();
+    let mut opened = open_memory(&disk, Options { recent_records: 4, ..options() });
+    append(&mut opened.writer, &[10]);
+    let seqs = |after, limit, upto| -> Vec<u64> {
+        let records = opened.reader.read(Seq(after), limit, Seq(upto)).unwrap();
+        records.iter().map(|record| record.envelope.seq.0).collect()
+    };
+    assert_eq!(seqs(0, 3, 10), [1, 2, 3]);
+    assert_eq!(seqs(7, 9, 9), [8, 9]);
+    assert_eq!(seqs(2, 9, 4), [3, 4]);
+    assert_eq!(seqs(10, 9, 99), [0; 0]);
+    assert_eq!(seqs(50, 9, 99), [0; 0]);
+    assert_eq!(seqs(3, 0, 99), [0; 0]);
+    assert_eq!(seqs(3, 9, 2), [0; 0]);
+}
+
+#[test]
+fn a_place_in_a_large_segment_is_found() {
+    let disk = Memory::default();
+    let mut opened = open_memory(&disk, Options { recent_records: 0, ..options() });
+    let mut lens = vec![1; 3000];
+    lens.extend([500; 3]);
+    append(&mut opened.writer, &lens);
+    for after in (0..4500).step_by(97) {
+        let records = opened.reader.read(Seq(after), 2, Seq(u64::MAX)).unwrap();
+        assert_eq!(records[0].envelope.seq, Seq(after + 1));
+        assert_eq!(records.len(), 2);
+    }
+}
+
+#[test]
+fn a_reader_beside_the_writer_sees_whole_records_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let some = Options { recent_records: 10, segment_bytes: 20_000, ..options() };
+    let mut opened = open::<Toy>(dir.path(), some).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for page in [1, 16, 400] {
+            let (reader, done) = (opened.reader.clone(), &done);
+            scope.spawn(move || {
+                let mut cursor = Seq(0);
+                loop {
+                    let finished = done.load(std::sync::atomic::Ordering::Acquire);
+                    let records = reader.read(cursor, page, Seq(u64::MAX)).unwrap();
+                    for record in &records {
+                        assert_eq!(record.envelope.seq, cursor.next());
+                        cursor = cursor.next();
+                    }
+                    if finished && records.is_empty() {
+                        return assert_eq!(cursor, Seq(600));
+                    }
+                }
+            });
+        }
+        for _ in 0..100 {
+            append(&mut opened.writer, &[1, 2, 3]);
+        }
+        done.store(true, std::sync::atomic::Ordering::Release);
+    });
+}
+
+#[test]
+fn damage_that_came_later_is_an_error_and_no_event() {
+    let disk = Memory::default();
+    let mut opened = open_memory(&disk, Options { recent_records: 0, ..options() });
+    append(&mut opened.writer, &[6]);
+    let mut file = disk.bytes(&first_segment());
+    let middle = file.len() / 2;
+    file[middle] ^= 4;
+    disk.put(&first_segment(), &file);
+    let read = opened.reader.read(Seq(0), 9, Seq(9));
+    assert!(matches!(read, Err(ReadError::Damaged { .. })), "{read:?}");
+}
+
+#[test]
+fn pruning_moves_the_oldest_but_never_past_the_snapshots() {
+    let disk = Memory::default();
+    let mut opened = open_memory(&disk, small_segments());
+    let mut events = Vec::new();
+    for _ in 0..6 {
+        events.extend(append(&mut opened.writer, &[2, 1]));
+    }
+    assert_eq!(opened.writer.prune(Seq(99)).unwrap(), Seq(1), "there is no snapshot");
+    opened.writer.snapshot(&fold(&events[..])).unwrap();
+    for _ in 0..6 {
+        events.extend(append(&mut opened.writer, &[2, 1]));
+    }
+    let before = opened.writer.sizes();
+    assert_eq!(opened.writer.prune(Seq(5)).unwrap(), Seq(4));
+    let oldest = opened.writer.prune(Seq(99)).unwrap();
+    assert!(oldest > Seq(4) && oldest <= Seq(19), "{oldest}");
+    assert!(opened.writer.sizes().bytes < before.bytes);
+    assert_eq!(opened.reader.oldest(), oldest);
+    let read = opened.reader.read(Seq(0), 9, Seq(99));
+    assert!(matches!(read, Err(ReadError::Pruned { oldest: first }) if first == oldest));
+    drop(opened);
+    let opened = open_memory(&disk, Options { build: "2.0.0".to_owned(), ..small_segments() });
+    assert_eq!(opened.projection.facts(), fold(&events).facts(), "another build must take the snapshot");
+    assert_eq!(read_everything(&opened.reader, 5), events[usize::try_from(oldest.0).unwrap() - 1..]);
+}

@@ -1,0 +1,3 @@
+//! Contracts from outside, one binary: what is published must be what the program does.
+
+mod catalogue;
