@@ -16,7 +16,7 @@ use crate::domain::ids::Seq;
 use crate::domain::state::State;
 
 pub use outcome::Outcome;
-pub use writer::{EngineLoop, LogFigures};
+pub use writer::EngineLoop;
 
 /// How many commands may wait for the engine; a full queue is back-pressure, not loss.
 pub const QUEUE: usize = 1024;
@@ -29,9 +29,7 @@ pub struct Published {
     /// The last durable event.
     pub head: Seq,
     /// Why nothing can be written at the moment: the disk's own words.
-    pub unwritable: Option<Arc<str>>,
-    /// What the log's own metrics need.
-    pub log: LogFigures,
+    pub unwritable: Option<String>,
 }
 
 /// A handle on the engine. Clones are cheap.
@@ -75,7 +73,7 @@ pub enum Refused {
     Rejected(#[from] Rejection),
     /// The log cannot be written at the moment; the command left no trace.
     #[error("the event log cannot be written: {0}")]
-    LogUnwritable(Arc<str>),
+    LogUnwritable(String),
     /// The engine has more waiting than it takes.
     #[error("the engine's queue is full")]
     Overloaded,

@@ -2,8 +2,10 @@
 
 pub mod clock;
 pub mod config;
+pub mod desk;
 pub mod domain;
 pub mod engine;
+pub mod http;
 pub mod log;
 pub mod logging;
 pub mod pve;

@@ -25,6 +25,15 @@ impl Outcome {
     }
 }
 
+#[cfg(test)]
+impl Outcome {
+    /// An outcome whose end a test tells.
+    pub(crate) fn for_tests() -> (oneshot::Sender<Envelope>, Self) {
+        let (end, ended) = oneshot::channel();
+        (end, Self { ended, leaving: None })
+    }
+}
+
 impl Drop for Outcome {
     fn drop(&mut self) {
         // Closed first, so that whoever hears of the leaving finds the place empty.

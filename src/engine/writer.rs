@@ -26,17 +26,6 @@ const ROUND: usize = 256;
 /// While the log cannot be written, it is tried again this often.
 const UNWRITABLE_RETRY: Duration = Duration::from_secs(2);
 
-/// What the log's own metrics need, as of the last round.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogFigures {
-    /// Rounds that were written since the start.
-    pub appends: u64,
-    /// Bytes of all segments.
-    pub bytes: u64,
-    /// Files.
-    pub segments: usize,
-}
-
 impl Projection for State {
     fn head(&self) -> Seq {
         self.head
@@ -61,8 +50,7 @@ pub struct EngineLoop {
     published: watch::Sender<Published>,
     outcomes: Outcomes,
     left: mpsc::UnboundedReceiver<AllocationId>,
-    unwritable: Option<(Arc<str>, Stopwatch)>,
-    figures: LogFigures,
+    unwritable: Option<(String, Stopwatch)>,
 }
 
 /// A command that was decided in this round and waits for the disk.
@@ -77,16 +65,11 @@ impl EngineLoop {
         let (sender, queue) = mpsc::channel(QUEUE);
         let (outcomes, left) = Outcomes::new();
         let state = Arc::new(state);
-        let figures = LogFigures::default();
-        let (published, receiver) = watch::channel(Published {
-            state: Arc::clone(&state),
-            head: state.head,
-            unwritable: None,
-            log: figures,
-        });
+        let (published, receiver) =
+            watch::channel(Published { state: Arc::clone(&state), head: state.head, unwritable: None });
         let engine = Engine::new(sender, receiver);
         let engine_loop =
-            Self { log, state, clock, chance, queue, published, outcomes, left, unwritable: None, figures };
+            Self { log, state, clock, chance, queue, published, outcomes, left, unwritable: None };
         (engine_loop, engine)
     }
 
@@ -149,7 +132,6 @@ impl EngineLoop {
             Ok(_) => {
                 self.state = Arc::new(state);
                 self.unwritable = None;
-                self.figures.appends += 1;
                 self.publish();
                 for envelope in batches.iter().flatten() {
                     note(envelope);
@@ -195,7 +177,7 @@ impl EngineLoop {
         self.set_unwritable(&reason);
         self.publish();
         for Pending { answer, .. } in pending {
-            let _ = answer.send(Err(Refused::LogUnwritable(Arc::clone(&reason))));
+            let _ = answer.send(Err(Refused::LogUnwritable(reason.clone())));
         }
     }
 
@@ -226,19 +208,15 @@ impl EngineLoop {
         }
     }
 
-    fn set_unwritable(&mut self, reason: &Arc<str>) {
-        self.unwritable = Some((Arc::clone(reason), Stopwatch::start()));
+    fn set_unwritable(&mut self, reason: &str) {
+        self.unwritable = Some((reason.to_owned(), Stopwatch::start()));
     }
 
     fn publish(&mut self) {
-        let sizes = self.log.sizes();
-        self.figures.bytes = sizes.bytes;
-        self.figures.segments = sizes.segments;
         self.published.send_replace(Published {
             state: Arc::clone(&self.state),
             head: self.state.head,
-            unwritable: self.unwritable.as_ref().map(|(reason, _)| Arc::clone(reason)),
-            log: self.figures,
+            unwritable: self.unwritable.as_ref().map(|(reason, _)| reason.clone()),
         });
     }
 
@@ -291,14 +269,14 @@ fn note(envelope: &Envelope) {
 }
 
 /// An error with all its causes.
-fn chain(error: &dyn std::error::Error) -> Arc<str> {
+fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    text.into()
+    text
 }
 
 async fn sleep_until(clock: Clock, at: Option<crate::domain::time::Timestamp>) {

@@ -4,8 +4,6 @@
 //! rest: single 512-byte sectors, any length between, any name change. Every changing operation has a number,
 //! so that a test can fail it or lose power at it.
 
-#![expect(clippy::unwrap_used, reason = "tests only")]
-
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,5 @@
 //! The log's promises, each as a test that can fail. Shared: a small log in memory and a toy projection.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 mod bytes;
 mod crash;
 mod offline_use;

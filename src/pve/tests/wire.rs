@@ -227,7 +227,7 @@ async fn a_call_that_is_not_answered_ends_after_pves_own_limit() {
         client.call(request(Method::Get, "/version", &[])).await.expect("an answer");
         // From here on time passes only while everybody waits.
         tokio::time::pause();
-        let begun = tokio::time::Instant::now();
+        let begun = crate::clock::Stopwatch::start();
         let outcome = client.call(request(method, "/x", &[])).await;
         assert_eq!(begun.elapsed().as_secs(), seconds);
         tokio::time::resume();

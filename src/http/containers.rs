@@ -1,0 +1,145 @@
+//! Containers: their list, one of them, and the two ways out of a holder's hands.
+
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::codes::Code;
+use super::errors::Problem;
+use super::front::App;
+use super::request::Asked;
+use super::respond::{handle, json, set_seq, written};
+use super::routes;
+use super::status::seen;
+use super::views::{ContainerList, ContainerView, DryRun, Left, STATES};
+use crate::domain::command::Leave;
+
+/// Longest `instance_id` of a query: longer than any that the pool knows.
+const LONGEST_INSTANCE: usize = 255;
+
+pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+    handle(&routes::CONTAINERS, app, containers)
+        .or(handle(&routes::CONTAINER, app, container))
+        .unify()
+        .or(handle(&routes::RELEASE, app, release))
+        .unify()
+        .or(handle(&routes::REMOVE, app, remove))
+        .unify()
+        .boxed()
+}
+
+/// The containers of the pool
+#[utoipa::path(
+    get,
+    path = routes::CONTAINERS.path,
+    tag = "pool",
+    params(
+        ("template" = Option<u32>, Query, description = "Only of this template"),
+        ("state" = Option<String>, Query, description = "Only in this state: creating, ready, allocated, \
+            releasing, removing or quarantined"),
+        ("instance" = Option<String>, Query, description = "Only the one that this instance holds"),
+        ("min_seq" = Option<u64>, Query, description = "Wait up to two seconds for this event"),
+    ),
+    responses((status = 200, description = "The containers", body = ContainerList)),
+)]
+async fn containers(app: App, asked: Asked) -> Result<Response, Problem> {
+    let query = &asked.query;
+    query.only(&["template", "state", "instance", "min_seq"])?;
+    let template = query.vmid("template")?;
+    let state = query.text("state");
+    if state.is_some_and(|state| !STATES.contains(&state)) {
+        return Err(Problem::field("state", format!("expected one of {}", STATES.join(", "))));
+    }
+    let instance = query.text("instance");
+    let published = seen(&app, &asked).await?;
+    let list = ContainerList::of(&published, app.desk().now(), |container| {
+        template.is_none_or(|template| container.template == template)
+            && state.is_none_or(|state| container.phase.name() == state)
+            && instance.is_none_or(|it| container.instance_id().is_some_and(|id| id.as_str() == it))
+    });
+    let mut response = json(&list)?;
+    set_seq(&mut response, published.head);
+    Ok(response)
+}
+
+/// One container
+#[utoipa::path(
+    get,
+    path = routes::CONTAINER.path,
+    tag = "pool",
+    params(
+        ("vmid" = u32, Path, description = "The container"),
+        ("min_seq" = Option<u64>, Query, description = "Wait up to two seconds for this event"),
+    ),
+    responses((status = 200, description = "The container", body = ContainerView)),
+)]
+async fn container(app: App, asked: Asked) -> Result<Response, Problem> {
+    let vmid = asked.vmid()?;
+    let published = seen(&app, &asked).await?;
+    let Some(container) = published.state.container(vmid) else {
+        return Err(Problem::new(Code::ContainerNotFound, format!("the pool has no container {vmid}")));
+    };
+    let mut response = json(&ContainerView::of(container, app.desk().now()))?;
+    set_seq(&mut response, published.head);
+    Ok(response)
+}
+
+/// Give a container back
+///
+/// Stops it and makes it ready again, or destroys it, as the service is configured. Answers when that is done.
+#[utoipa::path(
+    post,
+    path = routes::RELEASE.path,
+    tag = "pool",
+    params(
+        ("vmid" = u32, Path, description = "The container"),
+        ("instance_id" = Option<String>, Query, description = "Only if this instance holds it"),
+        ("dry_run" = Option<bool>, Query, description = "Only say which events it would begin with"),
+    ),
+    responses((status = 200, description = "It is released, or what would happen", body = Answered)),
+)]
+async fn release(app: App, asked: Asked) -> Result<Response, Problem> {
+    let (call, leave) = (asked.call()?, leave(&asked)?);
+    let vmid = leave.vmid;
+    let answer = app.desk().release(&call, leave).await;
+    written(&app, answer, |()| Left { status: "released", vmid: vmid.0 })
+}
+
+/// Remove a container from the pool
+///
+/// Destroys it at PVE, running or not. Answers when that is done.
+#[utoipa::path(
+    delete,
+    path = routes::REMOVE.path,
+    tag = "pool",
+    params(
+        ("vmid" = u32, Path, description = "The container"),
+        ("instance_id" = Option<String>, Query, description = "Only if this instance holds it"),
+        ("dry_run" = Option<bool>, Query, description = "Only say which events it would begin with"),
+    ),
+    responses((status = 200, description = "It is removed, or what would happen", body = Answered)),
+)]
+async fn remove(app: App, asked: Asked) -> Result<Response, Problem> {
+    let (call, leave) = (asked.call()?, leave(&asked)?);
+    let vmid = leave.vmid;
+    let answer = app.desk().remove(&call, leave).await;
+    written(&app, answer, |()| Left { status: "removed", vmid: vmid.0 })
+}
+
+/// The two shapes of an answer to [`release`] and [`remove`].
+#[derive(utoipa::ToSchema)]
+#[schema(as = LeaveAnswer)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(super) enum Answered {
+    Left(Left),
+    DryRun(DryRun),
+}
+
+fn leave(asked: &Asked) -> Result<Leave, Problem> {
+    let instance_id = asked.query.text("instance_id");
+    if instance_id.is_some_and(|it| it.len() > LONGEST_INSTANCE) {
+        return Err(Problem::field("instance_id", format!("expected at most {LONGEST_INSTANCE} bytes")));
+    }
+    Ok(Leave { vmid: asked.vmid()?, instance_id: instance_id.map(str::to_owned) })
+}

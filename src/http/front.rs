@@ -1,0 +1,212 @@
+//! Every request comes in and goes out here: who may come in, which id it has, what its answer carries.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use ulid::Ulid;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use warp::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use warp::reply::Response;
+
+use super::auth::Tokens;
+use super::browser::AllowedHosts;
+use super::codes::Code;
+use super::errors::Problem;
+use super::limits::Limits;
+use super::request::RequestId;
+use super::respond::{EVENT_SEQ, recover, set_seq};
+use super::routes::{self, Found};
+use super::{allocate, containers, health, openapi, status, templates};
+use crate::clock::Stopwatch;
+use crate::desk::Desk;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Carried by every answer that does not say otherwise itself.
+const ON_EVERY_ANSWER: [(HeaderName, HeaderValue); 6] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+];
+
+/// What handlers need. Clones are cheap.
+#[derive(Clone)]
+pub struct App(Arc<Shared>);
+
+struct Shared {
+    desk: Desk,
+    limits: Limits,
+}
+
+/// Who may come in.
+#[derive(Clone, Debug, Default)]
+pub struct Guards {
+    /// Tokens that are accepted.
+    pub tokens: Tokens,
+    /// Hosts that browsers may write to and from.
+    pub hosts: AllowedHosts,
+}
+
+/// The whole of HTTP, without a socket. Clones are cheap.
+#[derive(Clone)]
+pub struct Front {
+    app: App,
+    filter: BoxedFilter<(Response,)>,
+    guards: Arc<Guards>,
+    chance: Arc<Mutex<fastrand::Rng>>,
+}
+
+impl App {
+    /// What handlers need.
+    pub fn new(desk: Desk, limits: Limits) -> Self {
+        Self(Arc::new(Shared { desk, limits }))
+    }
+
+    /// The front desk.
+    pub fn desk(&self) -> &Desk {
+        &self.0.desk
+    }
+
+    /// What a request may cost.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+}
+
+impl Front {
+    /// The routes of the API and those of `rooms`, whose routes stand in the table too.
+    pub fn new(
+        app: App,
+        guards: Guards,
+        chance: fastrand::Rng,
+        rooms: impl IntoIterator<Item = BoxedFilter<(Response,)>>,
+    ) -> Self {
+        let api = [
+            health::routes(&app),
+            status::routes(&app),
+            allocate::routes(&app),
+            containers::routes(&app),
+            templates::routes(&app),
+            openapi::routes(&app),
+        ];
+        let nothing = warp::any().and_then(|| async { Err(warp::reject::not_found()) }).boxed();
+        let filter = api.into_iter().chain(rooms).fold(nothing, |all, room| all.or(room).unify().boxed());
+        let filter = filter.recover(recover).unify().boxed();
+        Self { app, filter, guards: Arc::new(guards), chance: Arc::new(Mutex::new(chance)) }
+    }
+
+    /// What a request may cost.
+    pub fn limits(&self) -> &Limits {
+        self.app.limits()
+    }
+
+    /// Answers a request. Dropping the future is how a client leaves.
+    pub async fn answer<B>(&self, mut request: Request<B>) -> Response
+    where
+        B: hyper::body::Body<Data = Bytes> + Send + Sync + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let found = routes::find(request.method(), request.uri().path());
+        let id = RequestId(self.request_id());
+        let mut line = Line::new(request.method(), &found, &id);
+        let mut response = match self.admit(&request, &found) {
+            Ok(()) => {
+                request.extensions_mut().insert(id.clone());
+                let service = TowerToHyperService::new(warp::service(self.filter.clone()));
+                let Ok(response) = service.call(request).await;
+                response
+            }
+            Err(problem) => problem.into_response(),
+        };
+        self.finish(&mut response, &id, &found);
+        line.status = Some(response.status());
+        response
+    }
+
+    fn admit<B>(&self, request: &Request<B>, found: &Found) -> Result<(), Problem> {
+        let write = routes::is_write(request.method());
+        if !matches!(found, Found::Route(route) if route.open) {
+            self.guards.tokens.admit(request.headers(), write)?;
+        }
+        if write {
+            self.guards.hosts.admit_write(request.uri(), request.headers())?;
+        }
+        Ok(())
+    }
+
+    fn finish(&self, response: &mut Response, id: &RequestId, found: &Found) {
+        let admitted = !matches!(
+            response.extensions().get(),
+            Some(Code::Unauthorized | Code::ReadOnlyToken | Code::CrossSite)
+        );
+        if matches!(found, Found::Route(route) if route.is_write())
+            && admitted
+            && !response.headers().contains_key(EVENT_SEQ)
+        {
+            set_seq(response, self.app.desk().published().head);
+        }
+        let headers = response.headers_mut();
+        if let Found::WrongMethod(others) = found {
+            let methods: Vec<_> = others.iter().map(|route| route.method.as_str()).collect();
+            set(headers, ALLOW, &methods.join(", "));
+        }
+        set(headers, REQUEST_ID, &id.0);
+        for (name, value) in ON_EVERY_ANSWER {
+            headers.entry(name).or_insert(value);
+        }
+    }
+
+    fn request_id(&self) -> Arc<str> {
+        let milliseconds = u64::try_from(self.app.desk().now().0).unwrap_or(0);
+        let random = self.chance.lock().unwrap_or_else(PoisonError::into_inner).u128(..);
+        Ulid::from_parts(milliseconds, random).to_string().into()
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// The line of the access log, written when the request ends in whatever way.
+struct Line {
+    method: Method,
+    route: &'static str,
+    id: RequestId,
+    watch: Stopwatch,
+    status: Option<StatusCode>,
+}
+
+impl Line {
+    fn new(method: &Method, found: &Found, id: &RequestId) -> Self {
+        let route = match found {
+            Found::Route(route) => route.path,
+            Found::WrongMethod(others) => others.first().map_or("none", |route| route.path),
+            Found::Nothing => "none",
+        };
+        Self { method: method.clone(), route, id: id.clone(), watch: Stopwatch::start(), status: None }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let ms = self.watch.elapsed().as_millis();
+        let (method, route, id) = (self.method.as_str(), self.route, &*self.id.0);
+        if let Some(status) = self.status {
+            tracing::debug!(method, route, id, status = status.as_u16(), ms, "answered");
+        } else {
+            tracing::debug!(method, route, id, ms, "the client left before the answer");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What a request may cost. Each limit is here with its default and the reason for that.
+
+use std::time::Duration;
+
+/// Limits on requests and connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a body. Metadata is the only part of a request that grows, and has its own limit below this.
+    pub max_body_bytes: usize,
+    /// Entries of an allocation's metadata.
+    pub max_metadata_entries: usize,
+    /// Bytes of all keys and values of an allocation's metadata. It is kept in the log for ever.
+    pub max_metadata_bytes: usize,
+    /// Seconds of `ttl_seconds`: ten years, far from where instants end.
+    pub max_ttl_seconds: u64,
+    /// A template's size, or the count of a warm: every missing container is a clone that is queued.
+    pub max_pool_size: u32,
+    /// Connections at once: 10,000 followers of the event stream and 1,000 requests.
+    pub max_connections: u32,
+    /// Bytes of a request's head. Bearer tokens and cookies of a proxy fit many times over.
+    pub max_head_bytes: usize,
+    /// For the head of a request, and between two requests of a connection.
+    pub head_timeout: Duration,
+    /// For the body of a request.
+    pub body_timeout: Duration,
+    /// From the order to stop until connections are cut: hand-outs may take ten seconds to finish.
+    pub shutdown_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 64 * 1024,
+            max_metadata_entries: 64,
+            max_metadata_bytes: 8 * 1024,
+            max_ttl_seconds: 10 * 365 * 86_400,
+            max_pool_size: 10_000,
+            max_connections: 11_000,
+            max_head_bytes: 64 * 1024,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            shutdown_grace: Duration::from_secs(12),
+        }
+    }
+}

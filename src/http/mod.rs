@@ -1,0 +1,30 @@
+//! The front door: warp filters by the table of routes, in front of them who may come in, behind them what
+//! every answer carries.
+//!
+//! Handlers return values; a problem is one of them and becomes an answer in `errors`. A handler's future is
+//! dropped when its client disconnects, and that alone is how a waiter leaves the line.
+
+pub mod auth;
+pub mod browser;
+pub mod codes;
+pub mod errors;
+pub mod limits;
+pub mod openapi;
+pub mod routes;
+pub mod views;
+
+mod allocate;
+mod containers;
+mod front;
+mod health;
+mod request;
+mod respond;
+mod serve;
+mod status;
+mod templates;
+
+#[cfg(test)]
+mod tests;
+
+pub use front::{App, Front, Guards};
+pub use serve::serve;

@@ -1,0 +1,145 @@
+//! `GET /openapi.json`: derived from the handlers and shapes, completed from the table of routes.
+//!
+//! Operations say what they answer when all goes well; problems, headers and tokens are added here for all.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use utoipa::OpenApi;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{Object, SchemaType, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{
+    ContentBuilder, Header, OpenApi as Document, Ref, RefOr, Response as Documented, ResponseBuilder,
+};
+use warp::filters::BoxedFilter;
+use warp::http::HeaderValue;
+use warp::http::Method;
+use warp::http::header::CONTENT_TYPE;
+use warp::reply::Response;
+
+use super::codes::Code;
+use super::errors::{FieldError, ProblemDocument};
+use super::front::App;
+use super::request::Asked;
+use super::respond::handle;
+use super::routes::{self, Route};
+use super::{allocate, containers, health, status, templates};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "sandbox-pool",
+        description = "Warm LXC containers on Proxmox VE, handed out from an event log."
+    ),
+    servers((url = ".", description = "Where this document is")),
+    tags(
+        (name = "pool", description = "Containers, in and out"),
+        (name = "templates", description = "Sizes of a template, its drain and its renewal"),
+        (name = "service", description = "The service itself"),
+    ),
+    paths(
+        health::health,
+        health::ready,
+        status::status,
+        allocate::allocate,
+        allocate::warm,
+        containers::containers,
+        containers::container,
+        containers::release,
+        containers::remove,
+        templates::template,
+        templates::configure,
+        templates::drain,
+        templates::refresh,
+        openapi,
+    ),
+    components(schemas(ProblemDocument, FieldError, Code)),
+)]
+struct Derived;
+
+pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+    let document = document().to_json().unwrap_or_default();
+    let document: Arc<Bytes> = Arc::new(document.into());
+    handle(&routes::OPENAPI, app, move |_app, _asked: Asked| {
+        let document = Arc::clone(&document);
+        async move { Ok(openapi(&document)) }
+    })
+}
+
+/// This document
+#[utoipa::path(
+    get,
+    path = routes::OPENAPI.path,
+    tag = "service",
+    responses((status = 200, description = "The API in OpenAPI 3.1", body = Object)),
+)]
+fn openapi(document: &Bytes) -> Response {
+    let mut response = Response::new(document.clone().into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The whole document.
+pub fn document() -> Document {
+    let mut document = Derived::openapi();
+    let token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("Needed where the service has POOL_API_TOKEN set"))
+        .build();
+    document.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(token));
+    document.security =
+        Some(vec![SecurityRequirement::default(), SecurityRequirement::new("token", Vec::<String>::new())]);
+    for route in routes::ALL {
+        if let Some(operation) = operation(&mut document, route) {
+            complete(operation, route);
+        }
+    }
+    document
+}
+
+fn operation<'a>(document: &'a mut Document, route: &Route) -> Option<&'a mut Operation> {
+    let item = document.paths.paths.get_mut(route.path)?;
+    match route.method {
+        Method::GET => item.get.as_mut(),
+        Method::POST => item.post.as_mut(),
+        Method::PUT => item.put.as_mut(),
+        Method::DELETE => item.delete.as_mut(),
+        _ => None,
+    }
+}
+
+fn complete(operation: &mut Operation, route: &Route) {
+    let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+    for code in route.all_problems() {
+        by_status.entry(code.status().as_u16()).or_default().push(code);
+    }
+    let responses = &mut operation.responses.responses;
+    for (status, codes) in by_status {
+        responses.insert(status.to_string(), RefOr::T(problem(&codes)));
+    }
+    for response in responses.values_mut() {
+        let RefOr::T(response) = response else { continue };
+        response.headers.insert("X-Request-Id".to_owned(), header(Type::String, "The id of the request"));
+        if route.is_write() {
+            let seq = header(Type::Integer, "The last event that led to the answer");
+            response.headers.insert("X-Event-Seq".to_owned(), seq);
+        }
+    }
+}
+
+fn problem(codes: &[Code]) -> Documented {
+    let words: Vec<_> = codes.iter().map(|it| format!("`{}`: {}", it.as_str(), it.title())).collect();
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemDocument"))).build();
+    ResponseBuilder::new()
+        .description(words.join("\n\n"))
+        .content("application/problem+json", content)
+        .build()
+}
+
+fn header(kind: Type, description: &str) -> RefOr<Header> {
+    let schema = Object::with_type(SchemaType::Type(kind));
+    RefOr::T(HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build())
+}

@@ -1,0 +1,104 @@
+//! HTTP from the outside, in front of an engine that the tests play.
+
+mod connections;
+mod document;
+mod guards;
+mod problems;
+mod reads;
+mod requests;
+mod writes;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use serde_json::Value;
+use warp::http::{HeaderMap, Method, Request, StatusCode};
+
+use super::auth::Tokens;
+use super::browser::AllowedHosts;
+use super::codes::Code;
+use super::limits::Limits;
+use super::routes::{self, Found};
+use super::{App, Front, Guards};
+use crate::clock::Clock;
+use crate::desk::played::{self, Played};
+use crate::desk::{Desk, Patience};
+use crate::domain::fault::{Fault, FaultKind};
+use crate::domain::state::State;
+use crate::domain::time::Timestamp;
+
+/// 2026-11-24T03:06:19.000Z
+const NOW: Timestamp = Timestamp(1_795_489_579_000);
+
+/// An answer as a client sees it.
+#[derive(Debug)]
+struct Got {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Got {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or("none")
+    }
+
+    /// Names of the fields that are wrong.
+    fn fields(&self) -> Vec<&str> {
+        let errors = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        errors.iter().map(|error| error["field"].as_str().unwrap()).collect()
+    }
+}
+
+fn front_with(state: State, guards: Guards, limits: Limits) -> (Front, Played) {
+    let (engine, played) = played::engine(state);
+    let unread = || Err(Fault::new(FaultKind::Gone, "Configuration file does not exist"));
+    let read = Arc::new(move |_| -> futures_util::future::BoxFuture<'static, _> {
+        Box::pin(async move { unread() })
+    });
+    let desk = Desk::new(engine, Clock::virtual_from(NOW), read, Patience::default());
+    let front = Front::new(App::new(desk, limits), guards, fastrand::Rng::with_seed(7), []);
+    (front, played)
+}
+
+fn front() -> (Front, Played) {
+    front_with(played::running(), Guards::default(), Limits::default())
+}
+
+fn guarded() -> (Front, Played) {
+    let tokens = Tokens::new(["full"], ["reader"]);
+    let hosts = AllowedHosts::new(["pve.example.com"]);
+    front_with(played::running(), Guards { tokens, hosts }, Limits::default())
+}
+
+fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Request<Full<Bytes>> {
+    let mut request = Request::builder().method(method).uri(target);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::new(Bytes::from(body.to_owned()))).unwrap()
+}
+
+/// Asks, and holds every problem against what the route's table says that it may answer.
+async fn ask_with(front: &Front, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Got {
+    let request = request(method, target, headers, body);
+    let found = routes::find(&method.parse::<Method>().unwrap(), request.uri().path());
+    let response = front.answer(request).await;
+    if let (Found::Route(route), Some(code)) = (found, response.extensions().get::<Code>()) {
+        let documented = route.all_problems().any(|known| known == *code);
+        assert!(documented, "{method} {} answers {} without saying so", route.path, code.as_str());
+    }
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+    Got { status: parts.status, headers: parts.headers, body }
+}
+
+async fn ask(front: &Front, method: &str, target: &str, body: &str) -> Got {
+    ask_with(front, method, target, &[], body).await
+}
