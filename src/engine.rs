@@ -16,7 +16,7 @@ use crate::domain::ids::Seq;
 use crate::domain::state::State;
 
 pub use outcome::Outcome;
-pub use writer::EngineLoop;
+pub use writer::{EngineLoop, LogObserver, LogStep};
 
 /// How many commands may wait for the engine; a full queue is back-pressure, not loss.
 pub const QUEUE: usize = 1024;

@@ -8,5 +8,6 @@ pub mod engine;
 pub mod http;
 pub mod log;
 pub mod logging;
+pub mod metrics;
 pub mod pve;
 pub mod sim;

@@ -18,7 +18,7 @@ use crate::domain::event::{Cause, Envelope};
 use crate::domain::ids::{AllocationId, Seq};
 use crate::domain::plan::wake_at;
 use crate::domain::state::{ServicePhase, State};
-use crate::log::{AppendError, Projection, Writer};
+use crate::log::{AppendError, AppendStats, Projection, Sizes, Writer};
 
 /// Commands decided in one round: enough to fill a sync, few enough to answer soon.
 const ROUND: usize = 256;
@@ -40,6 +40,20 @@ impl Projection for State {
     }
 }
 
+/// What the log just did, for whoever measures it.
+#[derive(Clone, Copy, Debug)]
+pub enum LogStep {
+    /// It is open and this large.
+    Open(Sizes),
+    /// Events became durable.
+    Appended(AppendStats, Sizes),
+    /// Events could not be written; none of them happened.
+    NotWritten,
+}
+
+/// Is told what the log does, on the engine's thread: it must not wait.
+pub type LogObserver = Box<dyn Fn(LogStep) + Send + Sync>;
+
 /// The engine before it runs.
 pub struct EngineLoop {
     log: Writer,
@@ -51,6 +65,7 @@ pub struct EngineLoop {
     outcomes: Outcomes,
     left: mpsc::UnboundedReceiver<AllocationId>,
     unwritable: Option<(String, Stopwatch)>,
+    observer: Option<LogObserver>,
 }
 
 /// A command that was decided in this round and waits for the disk.
@@ -68,9 +83,27 @@ impl EngineLoop {
         let (published, receiver) =
             watch::channel(Published { state: Arc::clone(&state), head: state.head, unwritable: None });
         let engine = Engine::new(sender, receiver);
-        let engine_loop =
-            Self { log, state, clock, chance, queue, published, outcomes, left, unwritable: None };
+        let engine_loop = Self {
+            log,
+            state,
+            clock,
+            chance,
+            queue,
+            published,
+            outcomes,
+            left,
+            unwritable: None,
+            observer: None,
+        };
         (engine_loop, engine)
+    }
+
+    /// The same, telling `observer` what its log does.
+    #[must_use]
+    pub fn observed_by(mut self, observer: LogObserver) -> Self {
+        observer(LogStep::Open(self.log.sizes()));
+        self.observer = Some(observer);
+        self
     }
 
     /// Runs until the command `Stop` is durable, or every handle is gone.
@@ -129,7 +162,8 @@ impl EngineLoop {
             return answer(pending);
         }
         match self.log.append(&batches) {
-            Ok(_) => {
+            Ok(appended) => {
+                self.observe(LogStep::Appended(appended, self.log.sizes()));
                 self.state = Arc::new(state);
                 self.unwritable = None;
                 self.publish();
@@ -174,6 +208,7 @@ impl EngineLoop {
     fn not_written(&mut self, error: &AppendError, pending: Vec<Pending>) {
         let reason = chain(error);
         tracing::error!(%reason, "the event log cannot be written: nothing new is begun until it can");
+        self.observe(LogStep::NotWritten);
         self.set_unwritable(&reason);
         self.publish();
         for Pending { answer, .. } in pending {
@@ -205,6 +240,12 @@ impl EngineLoop {
                 self.set_unwritable(&chain(&error));
                 false
             }
+        }
+    }
+
+    fn observe(&self, step: LogStep) {
+        if let Some(observer) = &self.observer {
+            observer(step);
         }
     }
 

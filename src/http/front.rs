@@ -22,7 +22,7 @@ use super::errors::Problem;
 use super::limits::Limits;
 use super::request::RequestId;
 use super::respond::{EVENT_SEQ, recover, set_seq};
-use super::routes::{self, Found};
+use super::routes::{self, Found, Route};
 use super::{allocate, containers, health, openapi, status, templates};
 use crate::clock::Stopwatch;
 use crate::desk::Desk;
@@ -57,6 +57,20 @@ pub struct Guards {
     pub hosts: AllowedHosts,
 }
 
+/// How a request ended, for whoever measures it.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    /// The route of the table, or the first of its path that has another method; none for an unknown path.
+    pub route: Option<&'static Route>,
+    /// The status; none when the client left before the answer.
+    pub status: Option<StatusCode>,
+    /// The problem that was answered, if it was one.
+    pub problem: Option<Code>,
+}
+
+/// Is told how each request ended. It must not wait.
+pub type Observer = Arc<dyn Fn(Answered) + Send + Sync>;
+
 /// The whole of HTTP, without a socket. Clones are cheap.
 #[derive(Clone)]
 pub struct Front {
@@ -64,6 +78,7 @@ pub struct Front {
     filter: BoxedFilter<(Response,)>,
     guards: Arc<Guards>,
     chance: Arc<Mutex<fastrand::Rng>>,
+    observer: Option<Observer>,
 }
 
 impl App {
@@ -102,7 +117,15 @@ impl Front {
         let nothing = warp::any().and_then(|| async { Err(warp::reject::not_found()) }).boxed();
         let filter = api.into_iter().chain(rooms).fold(nothing, |all, room| all.or(room).unify().boxed());
         let filter = filter.recover(recover).unify().boxed();
-        Self { app, filter, guards: Arc::new(guards), chance: Arc::new(Mutex::new(chance)) }
+        let chance = Arc::new(Mutex::new(chance));
+        Self { app, filter, guards: Arc::new(guards), chance, observer: None }
+    }
+
+    /// The same, telling `observer` how each request ended.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Observer) -> Self {
+        self.observer = Some(observer);
+        self
     }
 
     /// What a request may cost.
@@ -118,7 +141,7 @@ impl Front {
     {
         let found = routes::find(request.method(), request.uri().path());
         let id = RequestId(self.request_id());
-        let mut line = Line::new(request.method(), &found, &id);
+        let mut line = Line::new(request.method(), &found, &id, self.observer.clone());
         let mut response = match self.admit(&request, &found) {
             Ok(()) => {
                 request.extensions_mut().insert(id.clone());
@@ -130,6 +153,7 @@ impl Front {
         };
         self.finish(&mut response, &id, &found);
         line.status = Some(response.status());
+        line.problem = response.extensions().get().copied();
         response
     }
 
@@ -182,27 +206,41 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 /// The line of the access log, written when the request ends in whatever way.
 struct Line {
     method: Method,
-    route: &'static str,
+    route: Option<&'static Route>,
     id: RequestId,
     watch: Stopwatch,
     status: Option<StatusCode>,
+    problem: Option<Code>,
+    observer: Option<Observer>,
 }
 
 impl Line {
-    fn new(method: &Method, found: &Found, id: &RequestId) -> Self {
+    fn new(method: &Method, found: &Found, id: &RequestId, observer: Option<Observer>) -> Self {
         let route = match found {
-            Found::Route(route) => route.path,
-            Found::WrongMethod(others) => others.first().map_or("none", |route| route.path),
-            Found::Nothing => "none",
+            Found::Route(route) => Some(*route),
+            Found::WrongMethod(others) => others.first().copied(),
+            Found::Nothing => None,
         };
-        Self { method: method.clone(), route, id: id.clone(), watch: Stopwatch::start(), status: None }
+        Self {
+            method: method.clone(),
+            route,
+            id: id.clone(),
+            watch: Stopwatch::start(),
+            status: None,
+            problem: None,
+            observer,
+        }
     }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
         let ms = self.watch.elapsed().as_millis();
-        let (method, route, id) = (self.method.as_str(), self.route, &*self.id.0);
+        let (method, id) = (self.method.as_str(), &*self.id.0);
+        let route = self.route.map_or("none", |route| route.path);
+        if let Some(observer) = &self.observer {
+            observer(Answered { route: self.route, status: self.status, problem: self.problem });
+        }
         if let Some(status) = self.status {
             tracing::debug!(method, route, id, status = status.as_u16(), ms, "answered");
         } else {

@@ -17,6 +17,7 @@ mod allocate;
 mod containers;
 mod front;
 mod health;
+pub mod metrics;
 mod request;
 mod respond;
 mod serve;
@@ -26,5 +27,5 @@ mod templates;
 #[cfg(test)]
 mod tests;
 
-pub use front::{App, Front, Guards};
+pub use front::{Answered, App, Front, Guards, Observer};
 pub use serve::serve;

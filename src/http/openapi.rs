@@ -26,7 +26,7 @@ use super::front::App;
 use super::request::Asked;
 use super::respond::handle;
 use super::routes::{self, Route};
-use super::{allocate, containers, health, status, templates};
+use super::{allocate, containers, health, metrics, status, templates};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -54,6 +54,7 @@ use super::{allocate, containers, health, status, templates};
         templates::configure,
         templates::drain,
         templates::refresh,
+        metrics::metrics,
         openapi,
     ),
     components(schemas(ProblemDocument, FieldError, Code)),

@@ -1,5 +1,7 @@
 //! The one table of routes: filters match by it, the API document is completed from it, metrics label by it.
 
+use std::collections::BTreeSet;
+
 use warp::http::Method;
 
 use super::codes::Code;
@@ -145,6 +147,8 @@ pub static DRAIN: Route = delete("/templates/{vmid}", &[Code::TemplateNotFound])
 /// `POST /templates/{vmid}/refresh`
 pub static REFRESH: Route =
     post("/templates/{vmid}/refresh", false, &[Code::TemplateNotFound, Code::TemplateDrained]);
+/// `GET /metrics`
+pub static METRICS: Route = get("/metrics", &[]);
 /// `GET /openapi.json`
 pub static OPENAPI: Route = get("/openapi.json", &[]);
 
@@ -163,6 +167,7 @@ pub static ALL: &[&Route] = &[
     &CONFIGURE,
     &DRAIN,
     &REFRESH,
+    &METRICS,
     &OPENAPI,
 ];
 
@@ -187,7 +192,21 @@ pub fn find(method: &Method, path: &str) -> Found {
     }
 }
 
+/// Every status that a route may answer, by the route's name: what can be foreseen of measurements.
+pub fn answers() -> impl Iterator<Item = (String, u16)> {
+    ALL.iter().flat_map(|route| {
+        let problems = route.all_problems().map(Code::status);
+        let statuses: BTreeSet<_> = problems.map(|it| it.as_u16()).chain([200]).collect();
+        statuses.into_iter().map(|status| (route.name(), status))
+    })
+}
+
 impl Route {
+    /// What measurements call it, `GET /status`.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
     /// Whether it changes anything.
     pub fn is_write(&self) -> bool {
         is_write(&self.method)

@@ -14,6 +14,7 @@ use super::answer::{self, Row};
 use super::error::Error;
 use super::http::escape;
 use super::lanes::Lanes;
+use super::observe::{Called, Observer, Outcome, call_name};
 use super::rows::{CtConfig, CtRow, CtStatus, GuestKind, GuestRow, NodeRow, StorageRow, TaskRow};
 use super::task::{self, Task, TaskState};
 use super::{Method, Request, Transport};
@@ -31,6 +32,7 @@ const MAX_LOG_LINES: u32 = 1000;
 pub struct Pve {
     transport: Arc<dyn Transport>,
     lanes: Arc<Lanes>,
+    observer: Option<Observer>,
 }
 
 /// A clone to make.
@@ -66,7 +68,14 @@ pub struct ConfigChange {
 impl Pve {
     /// PVE behind `transport`.
     pub fn new(transport: Arc<dyn Transport>) -> Self {
-        Self { transport, lanes: Arc::default() }
+        Self { transport, lanes: Arc::default(), observer: None }
+    }
+
+    /// The same, telling `observer` of each call that was made.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Observer) -> Self {
+        self.observer = Some(observer);
+        self
     }
 
     /// PVE's version, `9.2.11`. Needs no right but a valid token.
@@ -298,13 +307,19 @@ impl Pve {
     ) -> Result<Value, Error> {
         let call = format!("{method} {path}");
         let params = params.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let name = call_name(method, &path);
         let _place = self.lanes.enter(node, method).await;
         let begun = Stopwatch::start();
         let outcome = match self.transport.call(Request { method, path, params }).await {
             Ok(answer) => answer::data(&call, &answer),
             Err(unanswered) => Err(Error::unanswered(&call, &unanswered)),
         };
-        let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let took = begun.elapsed();
+        if let Some(observer) = &self.observer {
+            let outcome = Outcome::of(outcome.as_ref().err().map(|error| error.kind));
+            observer(Called { name, write: method != Method::Get, outcome, took });
+        }
+        let elapsed_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let code = outcome.as_ref().err().map_or("ok", |error| error.kind.code());
         let status = outcome.as_ref().err().and_then(|error| error.status);
         tracing::debug!(call, outcome = code, status, elapsed_ms, "a call of PVE");

@@ -13,6 +13,7 @@ mod task;
 
 mod api;
 mod lanes;
+mod observe;
 
 mod http;
 mod tls;
@@ -23,6 +24,7 @@ mod tests;
 pub use api::{CloneRequest, ConfigChange, Pve};
 pub use error::{Error, classify, classify_text};
 pub use http::{BuildError, HttpTransport};
+pub use observe::{CALLS, Called, Observer, Outcome};
 pub use rows::{CtConfig, CtRow, CtStatus, GuestKind, GuestRow, NodeRow, StorageRow, TaskRow};
 pub use task::{Task, TaskState, Warnings};
 pub use tls::{Fingerprint, InvalidFingerprint, TlsError, TlsOptions};

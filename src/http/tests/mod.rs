@@ -3,6 +3,7 @@
 mod connections;
 mod document;
 mod guards;
+mod measured;
 mod problems;
 mod reads;
 mod requests;
@@ -62,7 +63,9 @@ fn front_with(state: State, guards: Guards, limits: Limits) -> (Front, Played) {
         Box::pin(async move { unread() })
     });
     let desk = Desk::new(engine, Clock::virtual_from(NOW), read, Patience::default());
-    let front = Front::new(App::new(desk, limits), guards, fastrand::Rng::with_seed(7), []);
+    let app = App::new(desk, limits);
+    let rooms = [crate::http::metrics::room(&app, Arc::new(|| "# TYPE up gauge\nup 1\n".to_owned()))];
+    let front = Front::new(app, guards, fastrand::Rng::with_seed(7), rooms);
     (front, played)
 }
 
@@ -95,7 +98,12 @@ async fn ask_with(front: &Front, method: &str, target: &str, headers: &[(&str, &
     }
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
-    let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+    let kind = parts.headers.get("content-type").map(|kind| kind.to_str().unwrap());
+    let body = match kind {
+        None => Value::Null,
+        Some(kind) if kind.ends_with("json") => serde_json::from_slice(&bytes).unwrap(),
+        Some(_) => Value::String(String::from_utf8(bytes.to_vec()).unwrap()),
+    };
     Got { status: parts.status, headers: parts.headers, body }
 }
 

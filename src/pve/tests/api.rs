@@ -9,8 +9,8 @@ use crate::domain::fault::FaultKind;
 use crate::domain::ids::{Node, Upid, Vmid};
 use crate::domain::time::Timestamp;
 use crate::pve::{
-    Answer, CloneRequest, ConfigChange, CtConfig, CtRow, CtStatus, Error, GuestKind, NodeRow, Pve, Request,
-    TaskRow, TaskState, Transport, Unanswered, Warnings,
+    Answer, CALLS, CloneRequest, ConfigChange, CtConfig, CtRow, CtStatus, Error, GuestKind, NodeRow, Outcome,
+    Pve, Request, TaskRow, TaskState, Transport, Unanswered, Warnings,
 };
 
 const UPID: &str = "UPID:pve1:00001887:000736EB:6B04FF43:vzclone:9000:sandbox@pve!pool:";
@@ -322,4 +322,52 @@ async fn rights_storages_and_links_are_told() {
         (storages[0].available_bytes, storages[0].total_bytes),
         (Some(2_597_666_816), Some(3_221_225_472))
     );
+}
+
+/// Makes every call there is; what they answer does not matter here.
+async fn call_everything(pve: &Pve) {
+    let (node, ct, template) = (node(), Vmid(205), Vmid(9000));
+    let clone = CloneRequest {
+        newid: ct,
+        hostname: "pool-9000-1".into(),
+        description: String::new(),
+        full: false,
+        pool: None,
+    };
+    let _ = (pve.version().await, pve.nodes().await, pve.guests().await, pve.containers(&node).await);
+    let _ = (pve.vmid_free(ct).await, pve.config(&node, ct).await, pve.status(&node, ct).await);
+    let _ = (pve.set_config(&node, ct, &ConfigChange::default()).await, pve.can_link(&node, template).await);
+    let _ = (pve.clone_ct(&node, template, &clone).await, pve.start(&node, ct).await);
+    let _ = (pve.stop(&node, ct, false).await, pve.destroy(&node, ct).await, pve.storages(&node).await);
+    let _ = (pve.task(&Upid::from(UPID)).await, pve.task_log(&Upid::from(UPID), 10).await);
+    let _ = (pve.clone_tasks(&node, template, Timestamp(0)).await, pve.permissions("/pool/warm").await);
+}
+
+#[tokio::test]
+async fn an_observer_is_told_of_every_call_by_name() {
+    let nodes = r#"{"data":[{"node":"pve1","status":"online"}]}"#;
+    let (pve, _) = script(&[
+        ("GET /version", 200, r#"{"data":{"version":"9.2.11"}}"#),
+        ("GET /nodes", 200, nodes),
+        ("GET /cluster/resources?type=vm", 501, "not implemented"),
+        ("GET /nodes/pve1/lxc", 200, r#"{"data":[]}"#),
+        ("GET /nodes/pve1/lxc/205/config?current=1", 500, "CT is locked (disk)"),
+        ("GET /nodes/pve1/lxc/205/status/current", 403, "Permission check failed"),
+    ]);
+    let told: Arc<Mutex<BTreeMap<&str, Outcome>>> = Arc::default();
+    let observed = Arc::clone(&told);
+    let pve = pve.observed_by(Arc::new(move |called| {
+        let is_write = ["set_config", "clone", "start", "stop", "destroy"].contains(&called.name);
+        assert_eq!(called.write, is_write, "{}", called.name);
+        observed.lock().unwrap_or_else(PoisonError::into_inner).insert(called.name, called.outcome);
+    }));
+    call_everything(&pve).await;
+    let told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    let names: BTreeSet<_> = told.keys().copied().collect();
+    let known: BTreeSet<_> = CALLS.iter().copied().filter(|name| *name != "other").collect();
+    assert_eq!(names, known);
+    assert_eq!(told["version"], Outcome::Ok);
+    assert_eq!(told["config"], Outcome::Locked);
+    assert_eq!(told["status"], Outcome::Refused);
+    assert_eq!(told["start"], Outcome::Unanswered);
 }
