@@ -14,7 +14,7 @@ use super::ids::{AllocationId, CloneId, Seq, Vmid};
 use super::settings::CloneMode;
 use super::state::{
     Backoff, CloneStage, Container, Creating, Delay, HandOut, Holding, Leaving, Phase, Place, QueuedClone,
-    Service, ServicePhase, State, Template, VMID_REST, Waiting,
+    Resting, Service, ServicePhase, State, Template, VMID_REST, Waiting,
 };
 use super::time::Timestamp;
 
@@ -196,8 +196,8 @@ impl State {
         self.resting = self
             .resting
             .iter()
-            .filter(|(_, since)| at.since(**since) < VMID_REST)
-            .map(|(vmid, since)| (*vmid, *since))
+            .filter(|(_, resting)| at.since(resting.since) < VMID_REST)
+            .map(|(vmid, resting)| (*vmid, *resting))
             .collect();
         self.update_template(e.template, |template| {
             template.node = Some(e.node.clone());
@@ -246,7 +246,11 @@ impl State {
             not_before: e.retry_at,
         };
         let locked = e.fault.kind == FaultKind::Locked;
+        let not_linkable = e.fault.kind == FaultKind::NotLinkable;
         self.update_template(e.template, |template| {
+            if not_linkable {
+                template.linkable = Some(false);
+            }
             template.queue.insert(0, again);
             template.locked_since = locked.then(|| template.locked_since.unwrap_or(at));
         });
@@ -400,7 +404,9 @@ impl State {
             }),
             Event::ContainerLost(e) => self.drop_container(e.vmid),
             Event::ContainerQuarantined(e) => self.update(e.vmid, |container| {
-                let instance_id = container.instance_id().cloned();
+                // An instance that was never answered with it is not its holder, and may be asked for again.
+                let unanswered = container.holding().is_some_and(|holding| holding.completed_at.is_none());
+                let instance_id = container.instance_id().filter(|_| !unanswered).cloned();
                 container.delay = None;
                 container.phase = Phase::Quarantined { fault: e.fault.clone(), instance_id };
             }),
@@ -582,7 +588,7 @@ impl State {
     /// The container is no more, and its VMID rests.
     fn drop_container(&mut self, vmid: Vmid) {
         self.remove(vmid);
-        self.resting.insert(vmid, self.at);
+        self.resting.insert(vmid, Resting { since: self.at, ended: self.head });
     }
 
     /// The same for a clone that never became a container; what it left behind is in another phase.
@@ -610,9 +616,10 @@ impl State {
         let refreshing = self.templates.get(&template_vmid).is_some_and(|t| t.refresh_before.is_some());
         let stale = refreshing && self.stale(template_vmid).next().is_some();
         let at = self.at;
+        let (ready, max) = (self.ready_count(template_vmid), self.sizes(template_vmid).max);
         self.update_template(template_vmid, |template| {
-            if template.warm_goal.is_some_and(|goal| template.counts.ready + template.counts.creating >= goal)
-            {
+            // A clone that is under way may still be refused: only what is ready has reached the goal.
+            if template.warm_goal.is_some_and(|goal| ready >= goal.min(max)) {
                 template.warm_goal = None;
             }
             if !stale {

@@ -61,7 +61,10 @@ struct Tx<'a> {
 
 impl Tx<'_> {
     fn carry_out(&mut self, command: Command) -> Result<Reply, Rejection> {
+        let ended = self.state.service.phase == ServicePhase::Stopped;
         match command {
+            // Nothing stands behind a stop; what was seen too late is seen again after the next start.
+            Command::CallersGone { .. } | Command::Observed(_) if ended => {}
             Command::Start { version, settings } => self.start(version, *settings),
             Command::BeginStop => self.begin_stop(),
             Command::Stop => self.stop(),

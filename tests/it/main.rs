@@ -1,3 +1,10 @@
 //! Contracts from outside, one binary: what is published must be what the program does.
 
+#![expect(unreachable_pub, reason = "a binary's modules share by `pub`")]
+
 mod catalogue;
+mod crash;
+mod main_job;
+mod original;
+mod trouble;
+mod world;

@@ -128,7 +128,8 @@ impl Tx<'_> {
         let template = self.template(container.template)?;
         let sizes = self.state.sizes(container.template);
         let waiting = u32::try_from(template.line.len()).unwrap_or(u32::MAX);
-        let inventory = (template.counts.ready + self.coming(container.template)).saturating_sub(waiting);
+        let ready = self.state.ready_count(container.template);
+        let inventory = (ready + self.coming(container.template)).saturating_sub(waiting);
         if template.drained {
             Some(LeaveReason::Drained)
         } else if leaving.used && self.state.settings.release_policy == ReleasePolicy::Recycle {
@@ -156,19 +157,34 @@ impl Tx<'_> {
     pub(super) fn hindered(&mut self, vmid: Vmid, as_of: Seq, by: Hindrance) {
         let Some(container) = self.unchanged(vmid, as_of) else { return };
         match by {
-            Hindrance::Moved { node } => self.emit(ContainerMoved { vmid, node }),
+            Hindrance::Moved { node } if node != container.node => {
+                self.emit(ContainerMoved { vmid, node });
+            }
+            Hindrance::Moved { node } => {
+                let fault = Fault::new(FaultKind::Other, format!("CT {vmid} is on {node}, and is not"));
+                self.delay(&container, fault, DELAY);
+            }
             by => match &container.phase {
                 Phase::Allocated(_) => self.hand_out_hindered(&container, by),
                 Phase::Releasing(leaving) => self.release_hindered(&container, leaving, by),
                 Phase::Removing(_) => self.removal_hindered(&container, by),
-                Phase::Creating(_) => {
-                    if let Hindrance::Pve { fault } = by {
-                        self.delay(&container, fault, DELAY);
-                    }
-                }
+                Phase::Creating(_) => self.clone_hindered(&container, by),
                 Phase::Ready { .. } | Phase::Quarantined { .. } => {}
             },
         }
+    }
+
+    /// A clone ends by what its task says: until then anything else is looked at again later.
+    fn clone_hindered(&mut self, container: &Container, by: Hindrance) {
+        let fault = match by {
+            Hindrance::Pve { fault } | Hindrance::Unusable { fault } | Hindrance::Stuck { fault } => fault,
+            Hindrance::Gone => Fault::new(FaultKind::Gone, format!("CT {} is not there", container.vmid)),
+            Hindrance::Foreign { reason } | Hindrance::Doubt { reason } => {
+                Fault::new(FaultKind::Other, reason)
+            }
+            Hindrance::Moved { node } => Fault::new(FaultKind::Other, format!("it is on {node}")),
+        };
+        self.delay(container, fault, DELAY);
     }
 
     fn hand_out_hindered(&mut self, container: &Container, by: Hindrance) {
@@ -260,7 +276,8 @@ impl Tx<'_> {
 
     /// The container is no more, or no more ours.
     pub(super) fn lose(&mut self, container: &Container, reason: String) {
-        let instance_id = self.container(container.vmid).and_then(Container::instance_id).cloned();
+        // As it was found: who was put back in line just now held it still.
+        let instance_id = container.instance_id().cloned();
         self.emit(ContainerLost { vmid: container.vmid, template: container.template, instance_id, reason });
     }
 }

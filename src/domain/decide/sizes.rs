@@ -4,6 +4,9 @@ use super::Tx;
 use crate::domain::event::{CloneCancelled, ClonePurpose};
 use crate::domain::ids::Vmid;
 
+/// Clones for stock that one template has queued at most: more are queued as these are made.
+const MOST_QUEUED: u32 = 500;
+
 /// Clones that a template needs beyond what is ready and coming.
 #[derive(Clone, Copy, Debug, Default)]
 struct Need {
@@ -39,26 +42,26 @@ impl Tx<'_> {
         };
         let sizes = self.state.sizes(vmid);
         let waiting = u32::try_from(template.line.len()).unwrap_or(u32::MAX);
-        let coming = u32::try_from(self.state.ready(vmid).count()).unwrap_or(u32::MAX) + self.coming(vmid);
+        let coming = self.state.ready_count(vmid) + self.coming(vmid);
         let warm = template.warm_goal.unwrap_or(0).min(sizes.max);
         let replacing = template.refresh_before.is_some() && sizes.target > 0;
-        let goal = sizes.target.max(warm) + u32::from(replacing);
-        let missing = (waiting + goal).saturating_sub(coming);
-        if let Some(backoff) = &template.backoff {
-            let probe = missing > 0 && self.now >= backoff.until && template.counts.creating == 0;
+        let goal = sizes.target.max(warm).saturating_add(u32::from(replacing));
+        let missing = waiting.saturating_add(goal).saturating_sub(coming);
+        if template.backoff.is_some() {
+            let probe = missing > 0 && template.may_be_probed(self.now);
             return Need { waiters: 0, refill: u32::from(probe), inventory: coming };
         }
         let waiters = waiting.saturating_sub(coming);
         let refill = missing - waiters;
         let batch = match self.state.settings.replenish_batch_size {
-            0 => u32::MAX,
-            batch => batch,
+            0 => MOST_QUEUED,
+            batch => batch.min(MOST_QUEUED),
         };
         Need { waiters, refill: refill.min(batch), inventory: coming.saturating_sub(waiting) }
     }
 
     /// Places left under the cap on all containers.
-    fn room(&self) -> u32 {
+    pub(super) fn room(&self) -> u32 {
         let total = u32::try_from(self.state.containers.len()).unwrap_or(u32::MAX);
         match self.state.settings.max_total {
             0 => u32::MAX,
@@ -89,7 +92,7 @@ impl Tx<'_> {
             return ClonePurpose::Probe;
         }
         let Some(beyond_waiters) = nth.checked_sub(need.waiters) else { return ClonePurpose::Waiter };
-        match need.inventory + beyond_waiters {
+        match need.inventory.saturating_add(beyond_waiters) {
             inventory if inventory < sizes.min => ClonePurpose::Urgent,
             inventory if inventory < sizes.target => ClonePurpose::Refill,
             _ => ClonePurpose::Warm,
