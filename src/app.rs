@@ -168,6 +168,7 @@ impl Service {
     /// finished, the log closed. A clone under way is left to PVE and followed after the next start.
     pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         tokio::select! {
+            biased;
             () = stop => {}
             () = self.ended.ended() => return Err(RunError::EngineEnded),
         }
@@ -294,6 +295,7 @@ async fn finish_hand_outs(engine: &Engine, clock: Clock) {
         })
     };
     tokio::select! {
+        biased;
         _ = watch.wait_for(|published| !handing_out(published)) => {}
         () = clock.sleep(HAND_OUT_GRACE) => tracing::warn!("a hand-out did not finish in time"),
     }
@@ -309,6 +311,7 @@ pub async fn told_to_stop() {
         return std::future::pending().await;
     };
     tokio::select! {
+        biased;
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

@@ -57,6 +57,7 @@ pub async fn run(engine: Engine, pve: Pve, clock: Clock, stop: CancellationToken
             running.spawn(work);
         });
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             changed = published.changed() => if changed.is_err() { return },
             Some(ended) = running.join_next() => match ended {

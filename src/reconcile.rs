@@ -40,12 +40,14 @@ pub async fn run(engine: Engine, pve: Pve, clock: Clock, interval: Duration, sto
                 return;
             }
             tokio::select! {
+                biased;
                 () = clock.sleep(interval) => {}
                 goes_on = comes_back(&mut published) => if !goes_on { return },
             }
         }
     };
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         () = work => {}
     }

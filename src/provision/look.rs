@@ -3,15 +3,17 @@
 //! Lists only nominate; what decides is the container's own configuration, and for its absence that nobody
 //! in the cluster has its VMID.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::site::Site;
+use super::task::{self, Pace};
 use crate::domain::command::Hindrance;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Node, Vmid};
 use crate::domain::marker::{Known, Ownership, Seen, judge};
 use crate::domain::plan::Target;
-use crate::pve::{CtConfig, Error, GuestKind};
+use crate::pve::{CtConfig, CtStatus, Error, GuestKind};
 
 /// How often one action looks at its container anew because it changed meanwhile.
 pub(super) const LOOKS: u32 = 6;
@@ -32,9 +34,37 @@ pub(super) struct Looked {
 }
 
 /// Reads the container's configuration and status; what is not ours is a hindrance.
+///
+/// A task of ours that a lost answer or a restart left running at the container is waited for: what it does
+/// must show, and a second one must not come between.
 pub(super) async fn look(site: &Site, target: &Target) -> Result<Looked, Hindrance> {
     let (node, vmid) = (&target.node, target.vmid);
-    let (config, status) = tokio::join!(site.pve.config(node, vmid), site.pve.status(node, vmid));
+    let mut ended = BTreeSet::new();
+    loop {
+        let (config, status, tasks) = tokio::join!(
+            site.pve.config(node, vmid),
+            site.pve.status(node, vmid),
+            site.pve.running_tasks(node, vmid)
+        );
+        // Without the list there is nothing to wait for; PVE's own locks then keep the two apart.
+        let tasks = tasks.unwrap_or_default();
+        // The list may name a task for some seconds after its end.
+        let Some(task) = tasks.into_iter().find(|task| !ended.contains(&task.upid)) else {
+            return judged(site, target, config, status).await;
+        };
+        // However it ended, the next look shows what came of it.
+        let _ = task::follow(site, &task.upid, Pace::unknown(site)).await;
+        ended.insert(task.upid);
+    }
+}
+
+async fn judged(
+    site: &Site,
+    target: &Target,
+    config: Result<CtConfig, Error>,
+    status: Result<CtStatus, Error>,
+) -> Result<Looked, Hindrance> {
+    let (node, vmid) = (&target.node, target.vmid);
     let config = match config {
         Ok(config) => config,
         Err(error) => return Err(why_not(site, node, vmid, error).await),

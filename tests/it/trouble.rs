@@ -230,6 +230,7 @@ async fn a_clone_whose_worker_dies_is_quarantined_with_the_command_that_frees_it
     // A person does as they are told.
     world.sim.outside_unlock(9009);
     world.sim.outside_unlock(201);
+    world.until("the end of it", |state| state.container(Vmid(201)).is_none()).await;
     world.settle().await;
     assert!(world.sim.ct(201).is_none(), "what the clone left is destroyed");
     world.check();
