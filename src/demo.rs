@@ -62,7 +62,7 @@ pub async fn run(config: Config, burst: bool) -> anyhow::Result<()> {
     let listener = app::listen(config.listen).await?;
     let sim = Sim::demo(Clock::system().now(), 1);
     let pve = Pve::new(Arc::new(sim.demo_transport()));
-    let service = Service::start(&config, app::world(listener, pve.clone())).await?;
+    let service = Service::start(&config, app::world(listener, pve)).await?;
     let target = config.settings.sizes.target;
     say(&format!(
         "A simulated Proxmox VE with template {TEMPLATE}, and a pool that keeps {target} clones of it:"
@@ -72,7 +72,7 @@ pub async fn run(config: Config, burst: bool) -> anyhow::Result<()> {
     let script = async {
         fill(&engine, target).await?;
         if burst {
-            return burst::measure(&sim, &pve, &engine, address, target).await.map(Some);
+            return burst::measure(&sim, &engine, address, target).await.map(Some);
         }
         say(&invitation(address))?;
         std::future::pending().await

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -43,19 +44,22 @@ struct Allocated {
     allocated_from_pool: bool,
 }
 
+/// The token of a caller that clones for itself.
+const DIRECT_TOKEN: (&str, &str) = ("direct@pve!caller", "direct-secret");
+
 /// Measures the table and says which promises did not hold.
 pub(super) async fn measure(
     sim: &Sim,
-    pve: &Pve,
     engine: &Engine,
     address: SocketAddr,
     target: u32,
 ) -> anyhow::Result<Vec<String>> {
+    let pve = direct_caller(sim);
     let mut broken = Vec::new();
     let mut rows = Vec::new();
     for (name, count) in SCENARIOS {
         say(&format!("\n{name}: cloned directly …"))?;
-        let direct = without_pool(pve, count).await;
+        let direct = without_pool(&pve, count).await;
         say(&format!("{name}: from the pool …"))?;
         let pooled = with_pool(address, name, count).await?;
         judge(name, &pooled, target, &mut broken);
@@ -72,6 +76,16 @@ pub(super) async fn measure(
     }
     say(&table(&rows))?;
     Ok(broken)
+}
+
+/// A client of the simulated PVE that has nothing to do with the pool.
+fn direct_caller(sim: &Sim) -> Pve {
+    let (token, secret) = DIRECT_TOKEN;
+    sim.with(|model| {
+        model.add_token(token, secret, true);
+        model.grant_pool_role(token, &["pool"]);
+    });
+    Pve::new(Arc::new(sim.transport(token, secret)))
 }
 
 /// Every request clones for itself: all but one meet the template's lock.

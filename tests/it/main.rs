@@ -6,5 +6,6 @@ mod catalogue;
 mod crash;
 mod main_job;
 mod original;
+mod tidy;
 mod trouble;
 mod world;
