@@ -6,6 +6,7 @@ mod catalogue;
 mod crash;
 mod main_job;
 mod original;
+mod program;
 mod readme;
 mod tidy;
 mod trouble;
