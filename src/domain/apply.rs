@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use super::event::{
-    Allocated, AllocationCompleted, AllocationQueued, AllocationRequeued, ClonePurpose, CloneRetryScheduled,
-    CloneStarted, CloneSucceeded, ContainerDiscovered, ContainerRenamed, Envelope, Event, LeaveReason,
-    ServiceStarted,
+    Allocated, AllocationCompleted, AllocationQueued, AllocationRequeued, ClonePurpose, CloneQueued,
+    CloneRetryScheduled, CloneStarted, CloneSucceeded, ContainerDiscovered, ContainerRenamed, Envelope,
+    Event, LeaveReason, ServiceStarted,
 };
 use super::fault::FaultKind;
 use super::ids::{AllocationId, CloneId, Seq, Vmid};
@@ -19,7 +19,10 @@ use super::state::{
 use super::time::Timestamp;
 
 /// A hand-out of before a restart is cancelled after this, unless its instance is asked for again.
-pub const ORPHAN_GRACE: Duration = Duration::from_mins(2);
+pub(super) const ORPHAN_GRACE: Duration = Duration::from_mins(2);
+
+/// Tries of a refused clone that was cancelled count for its successor for this long after they ended.
+const TRIES_COUNT: Duration = Duration::from_mins(1);
 
 /// An expired container whose release PVE refuses is left to its holder for this long.
 const EXPIRY_PAUSE: Duration = Duration::from_mins(1);
@@ -124,6 +127,7 @@ impl State {
             Event::TemplateConfigured(e) => self.update_template(e.template, |template| {
                 template.sizes = e.sizes;
                 template.drained = false;
+                template.interrupted = None;
                 template.backoff = None;
                 template.linkable = None;
             }),
@@ -132,6 +136,7 @@ impl State {
                 template.backoff = None;
             }),
             Event::TemplateBackedOff(e) => self.update_template(e.template, |template| {
+                template.interrupted = None;
                 template.backoff = Some(Backoff { fault: e.fault.clone(), until: e.until, step: e.step });
                 template.linkable = None;
                 template.node = None;
@@ -157,17 +162,7 @@ impl State {
     fn fold_clone(&mut self, event: &Event) {
         let at = self.at;
         match event {
-            Event::CloneQueued(e) => {
-                let queued = QueuedClone {
-                    clone_id: e.clone_id,
-                    purpose: e.purpose,
-                    queued_at: at,
-                    attempt: 0,
-                    fault: None,
-                    not_before: at,
-                };
-                self.update_template(e.template, |template| template.queue.push(queued));
-            }
+            Event::CloneQueued(e) => self.clone_queued(e),
             Event::CloneStarted(e) => self.clone_started(e),
             Event::CloneSubmitted(e) => self.update_clone(e.vmid, |creating| {
                 creating.stage = CloneStage::Running { upid: e.upid.clone() };
@@ -184,10 +179,37 @@ impl State {
                 }
             }
             Event::CloneCancelled(e) => {
-                self.take_from_queue(e.template, e.clone_id);
+                let refused = self.take_from_queue(e.template, e.clone_id).filter(|q| q.fault.is_some());
+                if refused.is_some() {
+                    self.update_template(e.template, |template| template.interrupted = refused);
+                }
             }
             _ => {}
         }
+    }
+
+    fn clone_queued(&mut self, e: &CloneQueued) {
+        let at = self.at;
+        self.update_template(e.template, |template| {
+            let fresh = QueuedClone {
+                clone_id: e.clone_id,
+                purpose: e.purpose,
+                queued_at: at,
+                attempt: 0,
+                fault: None,
+                not_before: at,
+            };
+            let before = template.interrupted.take().filter(|b| at < b.not_before.after(TRIES_COUNT));
+            template.queue.push(match before {
+                Some(before) if template.queue.is_empty() => QueuedClone {
+                    attempt: before.attempt,
+                    fault: before.fault,
+                    not_before: before.not_before.max(at),
+                    ..fresh
+                },
+                Some(_) | None => fresh,
+            });
+        });
     }
 
     fn clone_started(&mut self, e: &CloneStarted) {
@@ -234,7 +256,7 @@ impl State {
         let purpose = e.vmid.and_then(|vmid| self.containers.get(&vmid)?.creating()).map(|c| c.purpose);
         let queued = self.take_from_queue(e.template, e.clone_id);
         if let Some(vmid) = e.vmid {
-            self.drop_unmade(vmid);
+            self.drop_refused(vmid, e.fault.kind);
         }
         let purpose = purpose.or(queued.as_ref().map(|queued| queued.purpose));
         let again = QueuedClone {
@@ -264,6 +286,7 @@ impl State {
         });
         self.update_template(e.template, |template| {
             template.backoff = None;
+            template.interrupted = None;
             template.locked_since = None;
             template.clone_ms = Some(smooth(template.clone_ms, e.duration_ms));
         });
@@ -389,9 +412,9 @@ impl State {
         match event {
             Event::ContainerRenamed(e) => self.container_renamed(e),
             Event::ContainerStarted(e) => {
-                if let Some(template) = self.template_of(e.vmid) {
+                if let (Some(template), Some(duration_ms)) = (self.template_of(e.vmid), e.duration_ms) {
                     self.update_template(template, |template| {
-                        template.start_ms = Some(smooth(template.start_ms, e.duration_ms));
+                        template.start_ms = Some(smooth(template.start_ms, duration_ms));
                     });
                 }
                 self.update(e.vmid, |container| container.delay = None);
@@ -595,6 +618,17 @@ impl State {
     fn drop_unmade(&mut self, vmid: Vmid) {
         if self.containers.get(&vmid).is_some_and(|container| container.creating().is_some()) {
             self.drop_container(vmid);
+        }
+    }
+
+    /// The same for a clone that PVE refused at once: its VMID was never used, unless that was the reason.
+    fn drop_refused(&mut self, vmid: Vmid, why: FaultKind) {
+        let sending = |creating: &Creating| creating.stage == CloneStage::Sending;
+        let unsent = self.containers.get(&vmid).and_then(Container::creating).is_some_and(sending);
+        if unsent && why != FaultKind::VmidTaken {
+            self.remove(vmid);
+        } else {
+            self.drop_unmade(vmid);
         }
     }
 

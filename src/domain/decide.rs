@@ -97,7 +97,7 @@ impl Tx<'_> {
             Observation::CloneEnded { vmid, clone_id, end } => self.clone_ended(vmid, clone_id, end),
             Observation::Renamed { vmid, as_of, running } => self.renamed(vmid, as_of, running),
             Observation::Started { vmid, as_of, duration_ms } => self.started(vmid, as_of, duration_ms),
-            Observation::StartFailed { vmid, as_of, fault } => self.start_failed(vmid, as_of, fault),
+            Observation::StartFailed { vmid, as_of, fault } => self.start_failed(vmid, as_of, &fault),
             Observation::Parked { vmid, as_of, hostname } => self.parked(vmid, as_of, hostname),
             Observation::RenamedBack { vmid, as_of, hostname } => self.renamed_back(vmid, as_of, hostname),
             Observation::Destroyed { vmid, as_of: _ } => self.destroyed(vmid),

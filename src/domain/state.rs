@@ -89,6 +89,8 @@ pub struct Template {
     pub drained: bool,
     /// Clones to make, oldest first.
     pub queue: Vec<QueuedClone>,
+    /// The last refused clone that was cancelled: for a while its successor goes on with its tries and pause.
+    pub interrupted: Option<QueuedClone>,
     /// Allocations that wait, first served first.
     pub line: Vec<AllocationId>,
     /// Clones fail.
@@ -370,6 +372,8 @@ pub enum Place {
 pub(super) struct Index {
     /// Where each instance is.
     pub instances: OrdMap<InstanceId, Place>,
+    /// The clones that the containers were made by.
+    pub clones: OrdSet<CloneId>,
     /// Ready, undoubted containers by template, in the order in which they are handed out.
     pub ready: OrdMap<Vmid, OrdSet<Turn>>,
     /// Containers with which something is to be done or watched.
@@ -442,6 +446,11 @@ impl State {
         self.service.pve_unreachable.is_none()
     }
 
+    /// Whether a container of the pool was made by this clone.
+    pub(super) fn has_clone(&self, clone_id: CloneId) -> bool {
+        self.index.clones.contains(&clone_id)
+    }
+
     /// Clones that wait for the lane, over all templates.
     pub fn queued_clones(&self) -> usize {
         self.templates.values().map(|template| template.queue.len()).sum()
@@ -464,6 +473,7 @@ impl Index {
         if let Some(instance_id) = container.instance_id() {
             self.instances.insert(instance_id.clone(), Place::Container(container.vmid));
         }
+        self.clones.insert(container.clone_id);
         if let Some(turn) = container.turn() {
             self.ready.entry(container.template).or_default().insert(turn);
         }
@@ -481,6 +491,7 @@ impl Index {
         {
             self.instances.remove(instance_id);
         }
+        self.clones.remove(&container.clone_id);
         if let Some(turn) = container.turn()
             && let Some(ready) = self.ready.get_mut(&container.template)
         {
@@ -505,6 +516,7 @@ impl Template {
             sizes: SizeOverrides::default(),
             drained: false,
             queue: Vec::new(),
+            interrupted: None,
             line: Vec::new(),
             backoff: None,
             locked_since: None,

@@ -102,10 +102,9 @@ impl From<Hindrance> for NotStarted {
 /// Starts the container, unless it runs.
 pub(super) async fn start(site: &Site, target: &Target, expected: Option<Duration>) -> Observation {
     let (vmid, as_of) = (target.vmid, target.as_of);
-    let watch = Stopwatch::start();
     match try_start(site, target, expected).await {
-        Ok(()) => {
-            let duration_ms = u64::try_from(watch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(duration) => {
+            let duration_ms = duration.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
             Observation::Started { vmid, as_of, duration_ms }
         }
         Err(NotStarted::Failed(fault)) => Observation::StartFailed { vmid, as_of, fault },
@@ -113,11 +112,16 @@ pub(super) async fn start(site: &Site, target: &Target, expected: Option<Duratio
     }
 }
 
-async fn try_start(site: &Site, target: &Target, expected: Option<Duration>) -> Result<(), NotStarted> {
+/// Returns how long the start took; nothing if the container ran already.
+async fn try_start(
+    site: &Site,
+    target: &Target,
+    expected: Option<Duration>,
+) -> Result<Option<Duration>, NotStarted> {
     for _ in 0..LOOKS {
         let looked = look(site, target).await?;
         if looked.running {
-            return Ok(());
+            return Ok(None);
         }
         if let Some(lock) = &looked.lock {
             match what_holds(site, target, lock).await {
@@ -125,15 +129,18 @@ async fn try_start(site: &Site, target: &Target, expected: Option<Duration>) -> 
                 None => continue,
             }
         }
+        let watch = Stopwatch::start();
         let pace = Pace { started_at: site.clock.now(), expected };
         return match site.pve.start(&target.node, target.vmid).await {
             Ok(upid) => match task::follow(site, &upid, pace).await {
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err(fault)) => judge_end(site, target, fault).await,
-                Err(fault) if fault.kind == FaultKind::NoSuchTask => judge_end(site, target, fault).await,
+                Ok(Ok(_)) => Ok(Some(watch.elapsed())),
+                Ok(Err(fault)) => judge_end(site, target, fault).await.map(|()| None),
+                Err(fault) if fault.kind == FaultKind::NoSuchTask => {
+                    judge_end(site, target, fault).await.map(|()| None)
+                }
                 Err(fault) => Err(Hindrance::Pve { fault }.into()),
             },
-            Err(error) if error.kind == FaultKind::AlreadyRunning => Ok(()),
+            Err(error) if error.kind == FaultKind::AlreadyRunning => Ok(None),
             Err(error) if error.kind == FaultKind::Locked => {
                 Err(Hindrance::Unusable { fault: site.fault(error) }.into())
             }

@@ -8,6 +8,7 @@ mod main_job;
 mod original;
 mod program;
 mod readme;
+mod templates;
 mod tidy;
 mod trouble;
 mod world;

@@ -170,7 +170,7 @@ async fn a_token_that_is_revoked_for_a_minute_costs_no_container() {
     let answer = world.allocate("box").await;
     assert_eq!(answer.status, 502, "{}", answer.body);
     assert!(answer.body["detail"].as_str().expect("a detail").contains("Authentication failed"));
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     world.sim.set_token_enabled(DEMO_TOKEN, true);
     world.settle().await;
     assert!(world.made_at_pve().is_superset(&before));
@@ -266,9 +266,9 @@ async fn sandboxes_that_become_templates_and_their_clones_are_never_touched_or_a
         model.mark_foreign(7000);
         model.mark_foreign(7001);
     });
-    tokio::time::sleep(Duration::from_secs(120)).await;
+    tokio::time::sleep(Duration::from_mins(2)).await;
     world.sim.with(|model| model.convert_to_template(201));
-    tokio::time::sleep(Duration::from_secs(120)).await;
+    tokio::time::sleep(Duration::from_mins(2)).await;
     assert_eq!(world.count("ContainerDiscovered"), 0);
     for vmid in [201, 7000, 7001] {
         assert!(world.sim.ct(vmid).is_some(), "{vmid} is still there");

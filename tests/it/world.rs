@@ -47,12 +47,6 @@ impl Answer {
         assert_eq!(self.status, 200, "{}", self.body);
         self.body
     }
-
-    /// A problem's status, code and detail.
-    pub fn problem(&self) -> (u16, &str, &str) {
-        let text = |field: &str| self.body[field].as_str().unwrap_or_default();
-        (self.status, text("code"), text("detail"))
-    }
 }
 
 /// A cluster, a data directory and the service's settings.
@@ -156,10 +150,6 @@ impl World {
     pub async fn restart(&mut self) {
         self.kill().await;
         self.start().await;
-    }
-
-    pub fn data_dir(&self) -> &std::path::Path {
-        self.dir.path()
     }
 
     pub fn front(&self) -> Front {

@@ -78,9 +78,7 @@ impl Tx<'_> {
     fn discovered(&mut self, as_of: Seq, found: Discovered) {
         let gone_since = self.state.resting.get(&found.vmid).is_some_and(|resting| resting.ended > as_of);
         let known_vmid = self.container(found.vmid).is_some();
-        let known_clone = found
-            .clone_id
-            .is_some_and(|clone_id| self.state.containers.values().any(|c| c.clone_id == clone_id));
+        let known_clone = found.clone_id.is_some_and(|clone_id| self.state.has_clone(clone_id));
         let known_instance = found.instance_id.as_ref().is_some_and(|id| self.state.place(id).is_some());
         if gone_since || known_vmid || known_clone || known_instance {
             return;

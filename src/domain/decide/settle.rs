@@ -177,13 +177,14 @@ impl Tx<'_> {
         }
     }
 
-    /// Whether a refresh is on, the inventory, and how many of it are ready.
+    /// Whether a refresh is on, the inventory, and how many of it are ready. What waiters need is not in it,
+    /// also where they cannot be served yet because their names are not free.
     fn inventory(&self, template: Vmid) -> Option<(bool, u32, u32)> {
         let known = self.template(template).filter(|template| !template.drained)?;
         let ready = self.state.ready_count(template);
         let waiting = u32::try_from(known.line.len()).unwrap_or(u32::MAX);
-        let inventory = ready + self.coming(template).saturating_sub(waiting);
-        Some((known.refresh_before.is_some(), inventory, ready))
+        let inventory = (ready + self.coming(template)).saturating_sub(waiting);
+        Some((known.refresh_before.is_some(), inventory, ready.saturating_sub(waiting)))
     }
 
     /// Stale ones first, then used ones, then the newest.

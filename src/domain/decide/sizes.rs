@@ -2,7 +2,8 @@
 
 use super::Tx;
 use crate::domain::event::{CloneCancelled, ClonePurpose};
-use crate::domain::ids::Vmid;
+use crate::domain::ids::{AllocationId, Vmid};
+use crate::domain::time::Timestamp;
 
 /// Clones for stock that one template has queued at most: more are queued as these are made.
 const MOST_QUEUED: u32 = 500;
@@ -14,6 +15,8 @@ struct Need {
     waiters: u32,
     /// For the inventory.
     refill: u32,
+    /// The part of that without which the inventory is below its minimum.
+    urgent: u32,
     /// Inventory that there will be without them.
     inventory: u32,
 }
@@ -21,18 +24,51 @@ struct Need {
 impl Tx<'_> {
     /// Queues what is missing and cancels what is too much.
     pub(super) fn size_queues(&mut self, templates: &[Vmid]) {
-        let needs: Vec<(Vmid, Need)> = templates.iter().map(|vmid| (*vmid, self.need(*vmid))).collect();
-        let mut room = self.room();
-        let mut grants: Vec<(Vmid, Need)> = Vec::with_capacity(needs.len());
-        for (vmid, need) in needs {
-            let waiters = need.waiters.min(room);
-            room -= waiters;
-            grants.push((vmid, Need { waiters, ..need }));
+        let mut needs: Vec<(Vmid, Need)> = templates.iter().map(|vmid| (*vmid, self.need(*vmid))).collect();
+        let wanted =
+            needs.iter().fold(0, |sum: u32, (_, need)| sum.saturating_add(need.waiters + need.refill));
+        let room = self.room();
+        if wanted > room {
+            self.share(&mut needs, room);
         }
-        for (vmid, need) in &mut grants {
-            need.refill = need.refill.min(room);
-            room -= need.refill;
-            self.size_queue(*vmid, *need);
+        for (vmid, need) in needs {
+            self.size_queue(vmid, need);
+        }
+    }
+
+    /// Cuts needs down to the room: the longest waiting first, then urgent refills, then the others, and
+    /// templates in turns.
+    fn share(&self, needs: &mut [(Vmid, Need)], mut room: u32) {
+        let mut waiting: Vec<(Timestamp, AllocationId, usize)> = Vec::new();
+        for (place, (vmid, need)) in needs.iter_mut().enumerate() {
+            let line = self.template(*vmid).map(|template| template.line.as_slice()).unwrap_or_default();
+            let unserved = line.iter().rev().take(need.waiters as usize);
+            let asked = |id: &AllocationId| self.state.waiting.get(id).map(|w| (w.asked_at, *id, place));
+            waiting.extend(unserved.filter_map(asked));
+            need.waiters = 0;
+        }
+        waiting.sort_unstable();
+        for (_, _, place) in waiting.into_iter().take(room as usize) {
+            needs[place].1.waiters += 1;
+            room -= 1;
+        }
+        let wanted: Vec<Need> = needs.iter().map(|(_, need)| *need).collect();
+        for (_, need) in needs.iter_mut() {
+            need.refill = 0;
+        }
+        for most in [|need: &Need| need.urgent, |need: &Need| need.refill] {
+            while room > 0 {
+                let before = room;
+                for ((_, need), wanted) in needs.iter_mut().zip(&wanted) {
+                    if need.refill < most(wanted) && room > 0 {
+                        need.refill += 1;
+                        room -= 1;
+                    }
+                }
+                if room == before {
+                    break;
+                }
+            }
         }
     }
 
@@ -49,7 +85,7 @@ impl Tx<'_> {
         let missing = waiting.saturating_add(goal).saturating_sub(coming);
         if template.backoff.is_some() {
             let probe = missing > 0 && template.may_be_probed(self.now);
-            return Need { waiters: 0, refill: u32::from(probe), inventory: coming };
+            return Need { waiters: 0, refill: u32::from(probe), urgent: 0, inventory: coming };
         }
         let waiters = waiting.saturating_sub(coming);
         let refill = missing - waiters;
@@ -57,7 +93,8 @@ impl Tx<'_> {
             0 => MOST_QUEUED,
             batch => batch.min(MOST_QUEUED),
         };
-        Need { waiters, refill: refill.min(batch), inventory: coming.saturating_sub(waiting) }
+        let (refill, inventory) = (refill.min(batch), coming.saturating_sub(waiting));
+        Need { waiters, refill, urgent: refill.min(sizes.min.saturating_sub(inventory)), inventory }
     }
 
     /// Places left under the cap on all containers.
