@@ -2,6 +2,7 @@
 //!
 //! Waiting goes through tokio's timer, so that a test with a paused runtime has a virtual clock.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,9 +15,12 @@ pub struct Clock {
     source: Source,
 }
 
+/// What the machine's clock last showed, and when. It is one for the process, as the machine's is.
+static LAST: Mutex<Option<(Timestamp, Instant)>> = Mutex::new(None);
+
 #[derive(Clone, Copy, Debug)]
 enum Source {
-    /// The machine's.
+    /// The machine's, without its steps back.
     System,
     /// A chosen instant plus what tokio's timer says has passed.
     Virtual { epoch: Timestamp, since: Instant },
@@ -34,11 +38,10 @@ impl Clock {
         Self { source: Source::Virtual { epoch, since: Instant::now() } }
     }
 
-    /// The time.
-    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    /// The time; never earlier than it was before, and never standing still.
     pub fn now(&self) -> Timestamp {
         match self.source {
-            Source::System => Timestamp(jiff::Timestamp::now().as_millisecond()),
+            Source::System => system_now(),
             Source::Virtual { epoch, since } => epoch.after(since.elapsed()),
         }
     }
@@ -52,6 +55,19 @@ impl Clock {
     pub async fn sleep(&self, span: Duration) {
         tokio::time::sleep(span).await;
     }
+}
+
+/// The machine's time. Where it was set back, time goes on from where it was.
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+fn system_now() -> Timestamp {
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let (shown, instant) = (Timestamp(jiff::Timestamp::now().as_millisecond()), Instant::now());
+    let now = last.map_or(shown, |(at, then)| shown.max(at.after(instant.duration_since(then))));
+    // Kept only when the machine's clock leads, so that no rounding adds up.
+    if now == shown {
+        *last = Some((now, instant));
+    }
+    now
 }
 
 /// A point of a clock that only runs forward, to measure spans with.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use sandbox_pool::config::{Config, ConfigErrors, Flags, Sources, Warning, docs};
-use sandbox_pool::logging;
+use sandbox_pool::{app, demo, logging};
 
 /// Keeps warm LXC containers on Proxmox VE and hands them out in the time it takes to start one.
 ///
@@ -109,6 +109,8 @@ impl fmt::Display for Failure {
 }
 
 fn main() -> ExitCode {
+    // The one that everything in this process uses; a second installation would be a mistake of ours.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::parse();
     let command = cli.command.unwrap_or(Command::Serve { flags: cli.flags });
     match execute(command) {
@@ -127,7 +129,7 @@ fn execute(command: Command) -> Result<(), Failure> {
             start_logging(&config, &warnings)?;
             Ok(serve(config)?)
         }
-        Command::Demo { burst, flags } => Ok(demo(&sources(flags)?, burst)?),
+        Command::Demo { burst, flags } => demo(sources(flags)?, burst),
         Command::Sim { listen, seed } => Ok(sim(listen, seed)?),
         Command::Settings { format } => Ok(show_settings(format)?),
     }
@@ -155,17 +157,31 @@ fn show_settings(format: SettingsFormat) -> anyhow::Result<()> {
     io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
 }
 
-fn serve(config: Config) -> anyhow::Result<()> {
-    drop(config);
-    anyhow::bail!("serve is not built yet")
+#[tokio::main]
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let listener = app::listen(config.listen).await?;
+    let pve = app::connect(&config)?;
+    Ok(app::run(config, app::world(listener, pve), app::told_to_stop()).await?)
 }
 
-fn demo(_sources: &Sources<'_>, _burst: bool) -> anyhow::Result<()> {
-    anyhow::bail!("demo is not built yet")
+/// The demo's own settings stand below whatever was given, but for the PVE that it simulates.
+fn demo(mut sources: Sources<'static>, burst: bool) -> Result<(), Failure> {
+    let dir = demo::FreshDir::new().context("no fresh directory can be made")?;
+    for (name, value) in demo::settings(dir.path()) {
+        let given = sources.flags.contains_key(name) || sources.env.contains_key(name);
+        if name.starts_with("PVE_") || !given {
+            sources.env.insert(name.to_owned(), value);
+        }
+    }
+    let (config, warnings) = Config::load(&sources)?;
+    start_logging(&config, &warnings)?;
+    let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
+    Ok(runtime.block_on(demo::run(config, burst))?)
 }
 
-fn sim(_listen: SocketAddr, _seed: u64) -> anyhow::Result<()> {
-    anyhow::bail!("sim is not built yet")
+#[tokio::main]
+async fn sim(listen: SocketAddr, seed: u64) -> anyhow::Result<()> {
+    demo::simulate(listen, seed).await
 }
 
 #[cfg(test)]

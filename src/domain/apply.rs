@@ -5,21 +5,24 @@
 use std::time::Duration;
 
 use super::event::{
-    Allocated, AllocationCompleted, AllocationQueued, AllocationRequeued, ClonePurpose, CloneRetryScheduled,
-    CloneStarted, CloneSucceeded, ContainerDiscovered, ContainerRenamed, Envelope, Event, LeaveReason,
-    ServiceStarted,
+    Allocated, AllocationCompleted, AllocationQueued, AllocationRequeued, ClonePurpose, CloneQueued,
+    CloneRetryScheduled, CloneStarted, CloneSucceeded, ContainerDiscovered, ContainerRenamed, Envelope,
+    Event, LeaveReason, ServiceStarted,
 };
 use super::fault::FaultKind;
 use super::ids::{AllocationId, CloneId, Seq, Vmid};
 use super::settings::CloneMode;
 use super::state::{
     Backoff, CloneStage, Container, Creating, Delay, HandOut, Holding, Leaving, Phase, Place, QueuedClone,
-    Service, ServicePhase, State, Template, VMID_REST, Waiting,
+    Resting, Service, ServicePhase, State, Template, VMID_REST, Waiting,
 };
 use super::time::Timestamp;
 
 /// A hand-out of before a restart is cancelled after this, unless its instance is asked for again.
-pub const ORPHAN_GRACE: Duration = Duration::from_mins(2);
+pub(super) const ORPHAN_GRACE: Duration = Duration::from_mins(2);
+
+/// Tries of a refused clone that was cancelled count for its successor for this long after they ended.
+const TRIES_COUNT: Duration = Duration::from_mins(1);
 
 /// An expired container whose release PVE refuses is left to its holder for this long.
 const EXPIRY_PAUSE: Duration = Duration::from_mins(1);
@@ -124,6 +127,7 @@ impl State {
             Event::TemplateConfigured(e) => self.update_template(e.template, |template| {
                 template.sizes = e.sizes;
                 template.drained = false;
+                template.interrupted = None;
                 template.backoff = None;
                 template.linkable = None;
             }),
@@ -132,6 +136,7 @@ impl State {
                 template.backoff = None;
             }),
             Event::TemplateBackedOff(e) => self.update_template(e.template, |template| {
+                template.interrupted = None;
                 template.backoff = Some(Backoff { fault: e.fault.clone(), until: e.until, step: e.step });
                 template.linkable = None;
                 template.node = None;
@@ -157,17 +162,7 @@ impl State {
     fn fold_clone(&mut self, event: &Event) {
         let at = self.at;
         match event {
-            Event::CloneQueued(e) => {
-                let queued = QueuedClone {
-                    clone_id: e.clone_id,
-                    purpose: e.purpose,
-                    queued_at: at,
-                    attempt: 0,
-                    fault: None,
-                    not_before: at,
-                };
-                self.update_template(e.template, |template| template.queue.push(queued));
-            }
+            Event::CloneQueued(e) => self.clone_queued(e),
             Event::CloneStarted(e) => self.clone_started(e),
             Event::CloneSubmitted(e) => self.update_clone(e.vmid, |creating| {
                 creating.stage = CloneStage::Running { upid: e.upid.clone() };
@@ -184,10 +179,37 @@ impl State {
                 }
             }
             Event::CloneCancelled(e) => {
-                self.take_from_queue(e.template, e.clone_id);
+                let refused = self.take_from_queue(e.template, e.clone_id).filter(|q| q.fault.is_some());
+                if refused.is_some() {
+                    self.update_template(e.template, |template| template.interrupted = refused);
+                }
             }
             _ => {}
         }
+    }
+
+    fn clone_queued(&mut self, e: &CloneQueued) {
+        let at = self.at;
+        self.update_template(e.template, |template| {
+            let fresh = QueuedClone {
+                clone_id: e.clone_id,
+                purpose: e.purpose,
+                queued_at: at,
+                attempt: 0,
+                fault: None,
+                not_before: at,
+            };
+            let before = template.interrupted.take().filter(|b| at < b.not_before.after(TRIES_COUNT));
+            template.queue.push(match before {
+                Some(before) if template.queue.is_empty() => QueuedClone {
+                    attempt: before.attempt,
+                    fault: before.fault,
+                    not_before: before.not_before.max(at),
+                    ..fresh
+                },
+                Some(_) | None => fresh,
+            });
+        });
     }
 
     fn clone_started(&mut self, e: &CloneStarted) {
@@ -196,8 +218,8 @@ impl State {
         self.resting = self
             .resting
             .iter()
-            .filter(|(_, since)| at.since(**since) < VMID_REST)
-            .map(|(vmid, since)| (*vmid, *since))
+            .filter(|(_, resting)| at.since(resting.since) < VMID_REST)
+            .map(|(vmid, resting)| (*vmid, *resting))
             .collect();
         self.update_template(e.template, |template| {
             template.node = Some(e.node.clone());
@@ -234,7 +256,7 @@ impl State {
         let purpose = e.vmid.and_then(|vmid| self.containers.get(&vmid)?.creating()).map(|c| c.purpose);
         let queued = self.take_from_queue(e.template, e.clone_id);
         if let Some(vmid) = e.vmid {
-            self.drop_unmade(vmid);
+            self.drop_refused(vmid, e.fault.kind);
         }
         let purpose = purpose.or(queued.as_ref().map(|queued| queued.purpose));
         let again = QueuedClone {
@@ -246,7 +268,11 @@ impl State {
             not_before: e.retry_at,
         };
         let locked = e.fault.kind == FaultKind::Locked;
+        let not_linkable = e.fault.kind == FaultKind::NotLinkable;
         self.update_template(e.template, |template| {
+            if not_linkable {
+                template.linkable = Some(false);
+            }
             template.queue.insert(0, again);
             template.locked_since = locked.then(|| template.locked_since.unwrap_or(at));
         });
@@ -260,6 +286,7 @@ impl State {
         });
         self.update_template(e.template, |template| {
             template.backoff = None;
+            template.interrupted = None;
             template.locked_since = None;
             template.clone_ms = Some(smooth(template.clone_ms, e.duration_ms));
         });
@@ -385,9 +412,9 @@ impl State {
         match event {
             Event::ContainerRenamed(e) => self.container_renamed(e),
             Event::ContainerStarted(e) => {
-                if let Some(template) = self.template_of(e.vmid) {
+                if let (Some(template), Some(duration_ms)) = (self.template_of(e.vmid), e.duration_ms) {
                     self.update_template(template, |template| {
-                        template.start_ms = Some(smooth(template.start_ms, e.duration_ms));
+                        template.start_ms = Some(smooth(template.start_ms, duration_ms));
                     });
                 }
                 self.update(e.vmid, |container| container.delay = None);
@@ -400,7 +427,9 @@ impl State {
             }),
             Event::ContainerLost(e) => self.drop_container(e.vmid),
             Event::ContainerQuarantined(e) => self.update(e.vmid, |container| {
-                let instance_id = container.instance_id().cloned();
+                // An instance that was never answered with it is not its holder, and may be asked for again.
+                let unanswered = container.holding().is_some_and(|holding| holding.completed_at.is_none());
+                let instance_id = container.instance_id().filter(|_| !unanswered).cloned();
                 container.delay = None;
                 container.phase = Phase::Quarantined { fault: e.fault.clone(), instance_id };
             }),
@@ -582,13 +611,24 @@ impl State {
     /// The container is no more, and its VMID rests.
     fn drop_container(&mut self, vmid: Vmid) {
         self.remove(vmid);
-        self.resting.insert(vmid, self.at);
+        self.resting.insert(vmid, Resting { since: self.at, ended: self.head });
     }
 
     /// The same for a clone that never became a container; what it left behind is in another phase.
     fn drop_unmade(&mut self, vmid: Vmid) {
         if self.containers.get(&vmid).is_some_and(|container| container.creating().is_some()) {
             self.drop_container(vmid);
+        }
+    }
+
+    /// The same for a clone that PVE refused at once: its VMID was never used, unless that was the reason.
+    fn drop_refused(&mut self, vmid: Vmid, why: FaultKind) {
+        let sending = |creating: &Creating| creating.stage == CloneStage::Sending;
+        let unsent = self.containers.get(&vmid).and_then(Container::creating).is_some_and(sending);
+        if unsent && why != FaultKind::VmidTaken {
+            self.remove(vmid);
+        } else {
+            self.drop_unmade(vmid);
         }
     }
 
@@ -610,9 +650,10 @@ impl State {
         let refreshing = self.templates.get(&template_vmid).is_some_and(|t| t.refresh_before.is_some());
         let stale = refreshing && self.stale(template_vmid).next().is_some();
         let at = self.at;
+        let (ready, max) = (self.ready_count(template_vmid), self.sizes(template_vmid).max);
         self.update_template(template_vmid, |template| {
-            if template.warm_goal.is_some_and(|goal| template.counts.ready + template.counts.creating >= goal)
-            {
+            // A clone that is under way may still be refused: only what is ready has reached the goal.
+            if template.warm_goal.is_some_and(|goal| ready >= goal.min(max)) {
                 template.warm_goal = None;
             }
             if !stale {

@@ -175,8 +175,8 @@ pub enum Observation {
         vmid: Vmid,
         /// When the look began.
         as_of: Seq,
-        /// Milliseconds from the request to PVE to its running.
-        duration_ms: u64,
+        /// Milliseconds from the request to PVE to its running; none if it was found running.
+        duration_ms: Option<u64>,
     },
     /// The container's own start task failed.
     StartFailed {

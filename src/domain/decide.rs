@@ -61,7 +61,10 @@ struct Tx<'a> {
 
 impl Tx<'_> {
     fn carry_out(&mut self, command: Command) -> Result<Reply, Rejection> {
+        let ended = self.state.service.phase == ServicePhase::Stopped;
         match command {
+            // Nothing stands behind a stop; what was seen too late is seen again after the next start.
+            Command::CallersGone { .. } | Command::Observed(_) if ended => {}
             Command::Start { version, settings } => self.start(version, *settings),
             Command::BeginStop => self.begin_stop(),
             Command::Stop => self.stop(),
@@ -94,7 +97,7 @@ impl Tx<'_> {
             Observation::CloneEnded { vmid, clone_id, end } => self.clone_ended(vmid, clone_id, end),
             Observation::Renamed { vmid, as_of, running } => self.renamed(vmid, as_of, running),
             Observation::Started { vmid, as_of, duration_ms } => self.started(vmid, as_of, duration_ms),
-            Observation::StartFailed { vmid, as_of, fault } => self.start_failed(vmid, as_of, fault),
+            Observation::StartFailed { vmid, as_of, fault } => self.start_failed(vmid, as_of, &fault),
             Observation::Parked { vmid, as_of, hostname } => self.parked(vmid, as_of, hostname),
             Observation::RenamedBack { vmid, as_of, hostname } => self.renamed_back(vmid, as_of, hostname),
             Observation::Destroyed { vmid, as_of: _ } => self.destroyed(vmid),

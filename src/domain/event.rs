@@ -428,8 +428,8 @@ events! {
         vmid: Vmid,
         /// The allocation that it was started for.
         allocation_id: AllocationId,
-        /// Milliseconds from the request to PVE to its running.
-        duration_ms: u64,
+        /// Milliseconds from the request to PVE to its running; none if it was found running.
+        duration_ms: Option<u64>,
     }
     /// The container's start task failed.
     ContainerStartFailed {

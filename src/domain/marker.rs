@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::ids::{CloneId, Hostname, InstanceId, Vmid, is_hostname};
+use super::ids::{CloneId, Hostname, InstanceId, Vmid, is_hostname, pool_hostname};
 
 /// First words of every marker.
 const HEAD: &str = "sandbox-pool:v1";
@@ -40,6 +40,17 @@ impl Marker {
             None => None,
         };
         Some(Self { vmid, clone_id, template, instance_id })
+    }
+
+    /// Whether `hostname` is the one that is set together with this marker.
+    pub fn goes_with(&self, hostname: &str) -> bool {
+        match &self.instance_id {
+            Some(instance_id) => instance_id.as_str() == hostname,
+            // Whatever the first part was called when the marker was written.
+            None => hostname
+                .rsplit_once(&format!("-{}-", self.template))
+                .is_some_and(|(prefix, _)| pool_hostname(prefix, self.template, self.clone_id).0 == hostname),
+        }
     }
 }
 
@@ -97,11 +108,14 @@ pub fn judge(known: &Known, seen: &Seen) -> Ownership {
     let named_by_state = hostname == known.hostname.as_str()
         || known.instance_id.as_ref().is_some_and(|instance_id| instance_id.as_str() == hostname);
     let marker = seen.description.as_deref().and_then(Marker::parse);
+    // One call sets both, so they agree also where its answer never came and State has the name of before.
+    let named_by_marker = marker.as_ref().is_some_and(|marker| marker.goes_with(hostname));
     match marker.filter(|marker| marker.vmid == known.vmid) {
         Some(marker) if marker.clone_id != known.clone_id => Ownership::Foreign(format!(
             "CT {} is clone {} now, not {}",
             known.vmid, marker.clone_id, known.clone_id
         )),
+        Some(_) if named_by_marker => Ownership::Ours,
         Some(_) | None if named_by_state => Ownership::Ours,
         Some(_) => Ownership::Doubtful(format!(
             "CT {} has the hostname `{hostname}`, not `{}`",
@@ -165,6 +179,21 @@ mod tests {
         let held = known("pool-9009-00000001", Some("box"));
         assert_eq!(judge(&held, &seen("box", &marker(Some("box")).to_string())), Ownership::Ours);
         assert!(matches!(judge(&held, &seen("renamed", &ours)), Ownership::Doubtful(_)));
+    }
+
+    #[test]
+    fn ours_is_what_was_renamed_by_a_call_that_was_never_answered() {
+        let back = "pool-9009-00000007";
+        let unheard_rename = seen("box", &marker(Some("box")).to_string());
+        assert_eq!(judge(&known(back, None), &unheard_rename), Ownership::Ours);
+        let unheard_rename_back = seen(back, &marker(None).to_string());
+        assert_eq!(judge(&known("box", Some("box")), &unheard_rename_back), Ownership::Ours);
+        for other in ["pool-9009-00000008", "pool-9010-00000007", "9009-00000007", "web"] {
+            let seen = seen(other, &marker(None).to_string());
+            assert!(matches!(judge(&known("box", Some("box")), &seen), Ownership::Doubtful(_)), "{other}");
+        }
+        let renamed_by_somebody = seen("web", &marker(Some("box")).to_string());
+        assert!(matches!(judge(&known(back, None), &renamed_by_somebody), Ownership::Doubtful(_)));
     }
 
     #[test]

@@ -109,6 +109,9 @@ pub enum Action {
         target: Target,
         /// The pool hostname that it gets before, if it has an instance's.
         rename_back: Option<Hostname>,
+        /// The description that it gets with that hostname: one call sets both, so that they go together
+        /// also when its answer is lost.
+        marker: Marker,
     },
 }
 
@@ -171,7 +174,7 @@ impl Action {
 
 /// What should be running at `now`.
 pub fn plan(state: &State, now: Timestamp) -> Plan {
-    let actions = match state.service.phase {
+    let mut actions = match state.service.phase {
         ServicePhase::Stopped => return Plan::default(),
         _ if !state.pve_reachable() => vec![Action::ProbePve],
         ServicePhase::Stopping => container_actions(state, now, |container| container.holding().is_some()),
@@ -181,26 +184,30 @@ pub fn plan(state: &State, now: Timestamp) -> Plan {
             actions
         }
     };
+    actions.sort_by_key(urgency);
     Plan { actions, wake_at: wake_at(state, now) }
 }
 
-/// One action for each container that something is to be done with, hand-outs first.
-fn container_actions(state: &State, now: Timestamp, wanted: impl Fn(&Container) -> bool) -> Vec<Action> {
-    let mut actions: Vec<Action> = state
-        .busy()
-        .filter(|container| container.delay.as_ref().is_none_or(|delay| delay.until <= now))
-        .filter(|container| container.doubt.is_none() && wanted(container))
-        .filter_map(|container| container_action(state, container))
-        .collect();
-    actions.sort_by_key(|action| match action {
+/// Hand-outs first, then what somebody may wait for.
+fn urgency(action: &Action) -> u8 {
+    match action {
         Action::ProbePve => 0,
         Action::Rename { .. } | Action::Start { .. } => 1,
         Action::SendClone { .. } | Action::FollowClone { .. } | Action::FindClone { .. } => 2,
         Action::PrepareClone { .. } => 3,
         Action::Park { .. } => 4,
         Action::Destroy { .. } => 5,
-    });
-    actions
+    }
+}
+
+/// One action for each container that something is to be done with.
+fn container_actions(state: &State, now: Timestamp, wanted: impl Fn(&Container) -> bool) -> Vec<Action> {
+    state
+        .busy()
+        .filter(|container| container.delay.as_ref().is_none_or(|delay| delay.until <= now))
+        .filter(|container| container.doubt.is_none() && wanted(container))
+        .filter_map(|container| container_action(state, container))
+        .collect()
 }
 
 fn container_action(state: &State, container: &Container) -> Option<Action> {
@@ -213,6 +220,8 @@ fn container_action(state: &State, container: &Container) -> Option<Action> {
     };
     match &container.phase {
         Phase::Creating(creating) => Some(clone_action(state, container, creating, target)),
+        // Nobody would hear the answer: it goes on when its instance is asked for again.
+        Phase::Allocated(holding) if holding.orphaned => None,
         Phase::Allocated(holding) => match holding.stage {
             HandOut::Renaming => Some(Action::Rename {
                 target,
@@ -233,6 +242,7 @@ fn container_action(state: &State, container: &Container) -> Option<Action> {
         Phase::Removing(_) => Some(Action::Destroy {
             target,
             rename_back: container.rename_back(&state.settings.hostname_prefix),
+            marker: container.marker(None),
         }),
         Phase::Ready { .. } | Phase::Quarantined { .. } => None,
     }
@@ -312,7 +322,7 @@ fn clone_timeout(state: &State) -> Duration {
 pub(super) fn next_purpose(state: &State, vmid: Vmid, template: &Template) -> ClonePurpose {
     let sizes = state.sizes(vmid);
     let waiting = u32::try_from(template.line.len()).unwrap_or(u32::MAX);
-    let coming = template.counts.ready + template.counts.creating;
+    let coming = state.ready_count(vmid) + template.counts.creating;
     if template.backoff.is_some() {
         ClonePurpose::Probe
     } else if waiting > coming {
@@ -341,7 +351,8 @@ pub fn wake_at(state: &State, now: Timestamp) -> Option<Timestamp> {
         let queued = template.queue.iter().map(|queued| queued.not_before);
         idle.into_iter().chain(backoff).chain(queued)
     });
-    let expiring = state.expiring().take(1);
+    // One in doubt is past its time and stays: it does not hide those behind it.
+    let expiring = state.expiring().find(|at| *at > now);
     waiting.chain(containers).chain(templates).chain(expiring).filter(|at| *at > now).min()
 }
 

@@ -41,8 +41,8 @@ pub struct State {
     pub containers: OrdMap<Vmid, Container>,
     /// Allocations without a container, in no order; the order is in each template's line.
     pub waiting: OrdMap<AllocationId, Waiting>,
-    /// VMIDs that are left alone for a while, and since when.
-    pub resting: OrdMap<Vmid, Timestamp>,
+    /// VMIDs that are left alone for a while.
+    pub resting: OrdMap<Vmid, Resting>,
     /// Derived from the above.
     #[serde(skip)]
     pub(super) index: Index,
@@ -89,6 +89,8 @@ pub struct Template {
     pub drained: bool,
     /// Clones to make, oldest first.
     pub queue: Vec<QueuedClone>,
+    /// The last refused clone that was cancelled: for a while its successor goes on with its tries and pause.
+    pub interrupted: Option<QueuedClone>,
     /// Allocations that wait, first served first.
     pub line: Vec<AllocationId>,
     /// Clones fail.
@@ -212,6 +214,15 @@ pub struct Delay {
     pub attempt: u32,
     /// Until when.
     pub until: Timestamp,
+}
+
+/// The end of a container, or of a clone that never became one, on a VMID that rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resting {
+    /// When that was.
+    pub since: Timestamp,
+    /// The event that ended it; what was seen at PVE before that is no new container.
+    pub ended: Seq,
 }
 
 /// What a container is doing.
@@ -361,12 +372,23 @@ pub enum Place {
 pub(super) struct Index {
     /// Where each instance is.
     pub instances: OrdMap<InstanceId, Place>,
-    /// Ready, undoubted containers by template.
-    pub ready: OrdMap<Vmid, OrdSet<Vmid>>,
+    /// The clones that the containers were made by.
+    pub clones: OrdSet<CloneId>,
+    /// Ready, undoubted containers by template, in the order in which they are handed out.
+    pub ready: OrdMap<Vmid, OrdSet<Turn>>,
     /// Containers with which something is to be done or watched.
     pub busy: OrdSet<Vmid>,
     /// When held containers expire.
     pub expiring: OrdSet<(Timestamp, Vmid)>,
+}
+
+/// A ready container's turn: never used before used, then the longest ready, then the oldest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Turn {
+    used: bool,
+    since: Timestamp,
+    created_seq: Seq,
+    vmid: Vmid,
 }
 
 impl State {
@@ -392,9 +414,16 @@ impl State {
         self.settings.sizes.with(own.or(configured))
     }
 
-    /// Ready containers of a template that may be handed out.
+    /// Ready containers of a template that may be handed out, first the one whose turn it is.
     pub fn ready(&self, template: Vmid) -> impl Iterator<Item = &Container> {
-        self.index.ready.get(&template).into_iter().flatten().filter_map(|vmid| self.containers.get(vmid))
+        let turns = self.index.ready.get(&template).into_iter().flatten();
+        turns.filter_map(|turn| self.containers.get(&turn.vmid))
+    }
+
+    /// How many that are. Those in doubt are not among them, other than in [`Counts::ready`].
+    pub fn ready_count(&self, template: Vmid) -> u32 {
+        let ready = self.index.ready.get(&template).map_or(0, OrdSet::len);
+        u32::try_from(ready).unwrap_or(u32::MAX)
     }
 
     /// Containers with which something is to be done or watched.
@@ -415,6 +444,11 @@ impl State {
     /// Whether PVE answers, as far as is known.
     pub fn pve_reachable(&self) -> bool {
         self.service.pve_unreachable.is_none()
+    }
+
+    /// Whether a container of the pool was made by this clone.
+    pub(super) fn has_clone(&self, clone_id: CloneId) -> bool {
+        self.index.clones.contains(&clone_id)
     }
 
     /// Clones that wait for the lane, over all templates.
@@ -439,8 +473,9 @@ impl Index {
         if let Some(instance_id) = container.instance_id() {
             self.instances.insert(instance_id.clone(), Place::Container(container.vmid));
         }
-        if container.may_be_handed_out() {
-            self.ready.entry(container.template).or_default().insert(container.vmid);
+        self.clones.insert(container.clone_id);
+        if let Some(turn) = container.turn() {
+            self.ready.entry(container.template).or_default().insert(turn);
         }
         if container.is_busy() {
             self.busy.insert(container.vmid);
@@ -456,8 +491,11 @@ impl Index {
         {
             self.instances.remove(instance_id);
         }
-        if let Some(ready) = self.ready.get_mut(&container.template) {
-            ready.remove(&container.vmid);
+        self.clones.remove(&container.clone_id);
+        if let Some(turn) = container.turn()
+            && let Some(ready) = self.ready.get_mut(&container.template)
+        {
+            ready.remove(&turn);
             if ready.is_empty() {
                 self.ready.remove(&container.template);
             }
@@ -478,6 +516,7 @@ impl Template {
             sizes: SizeOverrides::default(),
             drained: false,
             queue: Vec::new(),
+            interrupted: None,
             line: Vec::new(),
             backoff: None,
             locked_since: None,
@@ -489,6 +528,11 @@ impl Template {
             start_ms: None,
             counts: Counts::default(),
         }
+    }
+
+    /// It backed off, the pause is over, and no clone of it is under way.
+    pub(super) fn may_be_probed(&self, now: Timestamp) -> bool {
+        self.backoff.as_ref().is_some_and(|backoff| now >= backoff.until) && self.counts.creating == 0
     }
 
     /// Nothing of it exists and nobody asks for it. Clones that are tried do not count: they may never work.
@@ -554,7 +598,22 @@ impl Container {
 
     /// Ready, and surely ours.
     pub fn may_be_handed_out(&self) -> bool {
-        matches!(self.phase, Phase::Ready { .. }) && self.doubt.is_none()
+        self.turn().is_some()
+    }
+
+    fn turn(&self) -> Option<Turn> {
+        match self.phase {
+            Phase::Ready { since } if self.doubt.is_none() => {
+                let (vmid, created_seq) = (self.vmid, self.created_seq);
+                Some(Turn { used: self.uses > 0, since, created_seq, vmid })
+            }
+            Phase::Ready { .. }
+            | Phase::Creating(_)
+            | Phase::Allocated(_)
+            | Phase::Releasing(_)
+            | Phase::Removing(_)
+            | Phase::Quarantined { .. } => None,
+        }
     }
 
     /// The line that its description at PVE has, or gets with its next rename.

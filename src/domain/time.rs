@@ -6,15 +6,19 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// 9999-12-30T00:00:00Z: the years of RFC 3339 end about there, and so do those of jiff.
+const LAST: i64 = 253_402_128_000_000;
+
 /// An instant, milliseconds since 1970 UTC; written as RFC 3339 with three decimals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// The instant `span` later.
+    /// The instant `span` later, or the last one that can be written.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+        let later = self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
+        Self(later.min(LAST))
     }
 
     /// Time from `earlier` to this instant; zero if it is not later.
@@ -72,5 +76,12 @@ mod tests {
         assert_eq!(at.to_string(), "2026-11-24T03:06:19.007Z");
         assert_eq!(Timestamp::parse(&at.to_string()), Some(at));
         assert_eq!(Timestamp(1_795_489_579_000).to_string(), "2026-11-24T03:06:19.000Z");
+    }
+
+    #[test]
+    fn an_instant_beyond_all_years_is_the_last_that_can_be_written() {
+        let last = Timestamp(1_795_489_579_007).after(Duration::from_secs(u64::MAX));
+        assert_eq!(last.after(Duration::from_secs(1)), last);
+        assert_eq!(Timestamp::parse(&last.to_string()), Some(last));
     }
 }

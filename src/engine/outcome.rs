@@ -93,6 +93,12 @@ impl Outcomes {
         }
     }
 
+    /// Whether somebody waits for an allocation.
+    pub(super) fn is_awaited(&self, allocation_id: AllocationId) -> bool {
+        let tellers = self.waiting.get(&Awaited::Allocation(allocation_id));
+        tellers.is_some_and(|tellers| tellers.iter().any(|teller| !teller.is_closed()))
+    }
+
     /// Whether nobody waits for an allocation any more that somebody waited for.
     pub(super) fn is_left(&mut self, allocation_id: AllocationId) -> bool {
         let awaited = Awaited::Allocation(allocation_id);

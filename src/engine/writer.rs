@@ -184,7 +184,12 @@ impl EngineLoop {
         state: &mut State,
         batches: &mut Vec<Vec<Envelope>>,
     ) -> Pending {
-        let Submission { command, cause, dry_run, answer } = submission;
+        let Submission { mut command, cause, dry_run, answer } = submission;
+        // Between the leaving of its last caller and this decision another may have joined.
+        if matches!(command, Command::CallersGone { allocation_id } if self.outcomes.is_awaited(allocation_id))
+        {
+            command = Command::Tick;
+        }
         let result = match decide(state, command, self.clock.now(), &mut self.chance) {
             Err(rejection) => Err(Refused::Rejected(rejection)),
             Ok(decision) => {

@@ -1,4 +1,4 @@
-//! `GET /metrics`: what is measured, in Prometheus' text form. What that is, `crate::metrics` knows alone.
+//! `GET /metrics`: what is measured, in Prometheus' text form. What that is, whoever renders it knows alone.
 
 use std::sync::Arc;
 

@@ -188,7 +188,11 @@ impl Tally {
                 self.allocations.remove(&e.allocation_id);
                 self.count(names::ALLOCATIONS_CANCELLED, vec![word(e.reason).into()], 1);
             }
-            Event::ContainerStarted(e) => self.record(names::START_DURATION, vec![], e.duration_ms),
+            Event::ContainerStarted(e) => {
+                if let Some(duration_ms) = e.duration_ms {
+                    self.record(names::START_DURATION, vec![], duration_ms);
+                }
+            }
             _ => {}
         }
     }

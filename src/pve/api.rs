@@ -228,6 +228,16 @@ impl Pve {
         self.rows(Some(node), &path, &params).await?.iter().map(TaskRow::read).collect()
     }
 
+    /// The tasks about a guest that PVE lists as running, which for some seconds may be over already.
+    pub async fn running_tasks(&self, node: &Node, vmid: Vmid) -> Result<Vec<TaskRow>, Error> {
+        let path = format!("/nodes/{}/tasks", escape(node.as_str()));
+        let params =
+            [("source", "active".to_owned()), ("vmid", vmid.to_string()), ("limit", MAX_TASKS.to_string())];
+        let rows = self.rows(Some(node), &path, &params).await?;
+        let tasks: Result<Vec<TaskRow>, Error> = rows.iter().map(TaskRow::read).collect();
+        Ok(tasks?.into_iter().filter(|task| task.running).collect())
+    }
+
     /// The rights that the token has on a path of PVE's access control, `/pool/warm`.
     pub async fn permissions(&self, path: &str) -> Result<BTreeSet<String>, Error> {
         let row = self.row(None, "/access/permissions", &[("path", path.to_owned())]).await?;

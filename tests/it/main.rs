@@ -1,4 +1,15 @@
 //! Contracts from outside, one binary: what is published must be what the program does.
 
+#![expect(unreachable_pub, reason = "a binary's modules share by `pub`")]
+
 mod catalogue;
+mod crash;
 mod dashboards;
+mod main_job;
+mod original;
+mod program;
+mod readme;
+mod templates;
+mod tidy;
+mod trouble;
+mod world;

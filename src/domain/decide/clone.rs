@@ -67,7 +67,7 @@ impl Tx<'_> {
     fn choose_vmid(&self, prepared: &Prepared) -> Result<Vmid, Fault> {
         let free = |vmid: &Vmid| !prepared.taken.contains(vmid) && !self.state.containers.contains_key(vmid);
         let rests = |vmid: &Vmid| {
-            self.state.resting.get(vmid).is_some_and(|since| self.now.since(*since) < VMID_REST)
+            self.state.resting.get(vmid).is_some_and(|resting| self.now.since(resting.since) < VMID_REST)
         };
         let from_start = || (self.state.settings.vmid_start..=Vmid::HIGHEST).map(Vmid).filter(|v| free(v));
         from_start().find(|vmid| !rests(vmid)).or_else(|| from_start().next()).ok_or_else(|| {
@@ -96,12 +96,36 @@ impl Tx<'_> {
     }
 
     pub(super) fn clone_not_made(&mut self, vmid: Vmid, clone_id: CloneId) {
-        let Some(container) = self.clone_in_flight(vmid, clone_id) else { return };
+        let Some(container) = self.clone_in_flight(vmid, clone_id).cloned() else { return };
         let template = container.template;
         let fault = Fault::new(FaultKind::OutcomeUnknown, format!("clone {vmid} never came to be"));
         self.give_up_unwanted(vmid);
-        // Not tried again under this id: should it appear after all, it is told apart from its successor.
-        self.emit(CloneFailed { clone_id, template, vmid: Some(vmid), fault });
+        self.emit(CloneFailed { clone_id, template, vmid: Some(vmid), fault: fault.clone() });
+        if let Some(creating) = container.creating() {
+            self.try_anew(template, creating, fault);
+        }
+    }
+
+    /// A clone failed that may have left something, or may yet appear: the next try is another clone, which
+    /// can be told apart from it, but no fresh start.
+    fn try_anew(&mut self, template: Vmid, failed: &Creating, fault: Fault) {
+        if failed.unwanted.is_some() {
+            return;
+        }
+        let attempt = failed.attempt + 1;
+        if fault.kind.is_permanent() || !self.is_tried_again(template, attempt) {
+            self.back_off(template, fault);
+            return;
+        }
+        let clone_id = self.queue_clone(template, failed.purpose);
+        let retry_at = self.now.after(self.retry_delay());
+        self.emit(CloneRetryScheduled { clone_id, template, vmid: None, attempt, fault, retry_at });
+    }
+
+    /// Whether a template's clone has tries left: for who waits until that time is up, and a probe none.
+    fn is_tried_again(&self, template: Vmid, attempt: u32) -> bool {
+        let awaited = self.template(template).is_some_and(|template| !template.line.is_empty());
+        (awaited || attempt <= self.state.settings.clone_max_retries) && !self.probing(template)
     }
 
     pub(super) fn clone_ended(&mut self, vmid: Vmid, clone_id: CloneId, end: CloneEnd) {
@@ -124,9 +148,7 @@ impl Tx<'_> {
                     }
                 }
                 self.emit(CloneFailed { clone_id, template, vmid: Some(vmid), fault: fault.clone() });
-                if fault.kind.is_permanent() || self.probing(template) {
-                    self.back_off(template, fault);
-                }
+                self.try_anew(template, creating, fault);
             }
         }
     }
@@ -150,22 +172,25 @@ impl Tx<'_> {
         tries_before: u32,
         fault: Fault,
     ) {
+        let creating = vmid.and_then(|vmid| self.container(vmid)).and_then(Container::creating);
+        let linked = creating.is_some_and(|creating| creating.linked);
         if vmid.is_some_and(|vmid| self.give_up_unwanted(vmid)) {
             self.emit(CloneFailed { clone_id, template, vmid, fault });
             return;
         }
         // A template that was there a moment ago may only have moved: the next look tells.
         let moved = fault.kind == FaultKind::Gone && vmid.is_some();
-        if fault.kind.is_permanent() && !moved {
+        // PVE knows better than its storages' types do; the next one is a full clone.
+        let auto = self.state.settings.clone_mode == CloneMode::Auto;
+        let full_next = fault.kind == FaultKind::NotLinkable && auto && linked;
+        if fault.kind.is_permanent() && !moved && !full_next {
             self.emit(CloneFailed { clone_id, template, vmid, fault: fault.clone() });
             self.back_off(template, fault);
             return;
         }
-        let uncounted = matches!(fault.kind, FaultKind::VmidTaken | FaultKind::NotSent);
+        let uncounted = full_next || matches!(fault.kind, FaultKind::VmidTaken | FaultKind::NotSent);
         let attempt = tries_before + u32::from(!uncounted);
-        let awaited = self.template(template).is_some_and(|template| !template.line.is_empty());
-        let patient = awaited || attempt <= self.state.settings.clone_max_retries;
-        if uncounted || (patient && !self.probing(template)) {
+        if uncounted || self.is_tried_again(template, attempt) {
             let taken = fault.kind == FaultKind::VmidTaken;
             let delay = if taken { Duration::ZERO } else { self.retry_delay() };
             let retry_at = self.now.after(delay);
@@ -208,9 +233,10 @@ impl Tx<'_> {
     }
 
     /// A queued clone of a template, with what it is for.
-    pub(super) fn queue_clone(&mut self, template: Vmid, purpose: ClonePurpose) {
+    pub(super) fn queue_clone(&mut self, template: Vmid, purpose: ClonePurpose) -> CloneId {
         let clone_id = CloneId(self.ulid());
         self.emit(CloneQueued { clone_id, template, purpose });
+        clone_id
     }
 }
 

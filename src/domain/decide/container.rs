@@ -24,6 +24,8 @@ const HAND_OUT_TRIES: u32 = 3;
 const HAND_OUT_DELAY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 /// Pauses of everything else.
 const DELAY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(2));
+/// Pauses of looking at a clone: its template is closed until its end is known.
+const CLONE_DELAY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 impl Tx<'_> {
     /// The container as it is, if nothing happened to it since the look began.
@@ -46,14 +48,14 @@ impl Tx<'_> {
         }
     }
 
-    pub(super) fn started(&mut self, vmid: Vmid, as_of: Seq, duration_ms: u64) {
+    pub(super) fn started(&mut self, vmid: Vmid, as_of: Seq, duration_ms: Option<u64>) {
         let Some(container) = self.unchanged(vmid, as_of) else { return };
         let Some(holding) = container.holding().filter(|h| h.stage == HandOut::Starting) else { return };
         self.emit(ContainerStarted { vmid, allocation_id: holding.allocation_id, duration_ms });
         self.complete(vmid);
     }
 
-    pub(super) fn start_failed(&mut self, vmid: Vmid, as_of: Seq, fault: Fault) {
+    pub(super) fn start_failed(&mut self, vmid: Vmid, as_of: Seq, fault: &Fault) {
         let Some(container) = self.unchanged(vmid, as_of) else { return };
         let Some(holding) = container.holding().filter(|h| h.stage == HandOut::Starting) else { return };
         let (allocation_id, answered) = (holding.allocation_id, holding.completed_at.is_some());
@@ -62,7 +64,7 @@ impl Tx<'_> {
             // Its holder has data in it: it stays.
             self.fail_hand_out(vmid, FailureCode::ContainersUnusable, format!("container {vmid}: {fault}"));
         } else {
-            self.unusable(&container, &fault);
+            self.unusable(&container, fault);
         }
     }
 
@@ -128,7 +130,8 @@ impl Tx<'_> {
         let template = self.template(container.template)?;
         let sizes = self.state.sizes(container.template);
         let waiting = u32::try_from(template.line.len()).unwrap_or(u32::MAX);
-        let inventory = (template.counts.ready + self.coming(container.template)).saturating_sub(waiting);
+        let ready = self.state.ready_count(container.template);
+        let inventory = (ready + self.coming(container.template)).saturating_sub(waiting);
         if template.drained {
             Some(LeaveReason::Drained)
         } else if leaving.used && self.state.settings.release_policy == ReleasePolicy::Recycle {
@@ -156,19 +159,36 @@ impl Tx<'_> {
     pub(super) fn hindered(&mut self, vmid: Vmid, as_of: Seq, by: Hindrance) {
         let Some(container) = self.unchanged(vmid, as_of) else { return };
         match by {
-            Hindrance::Moved { node } => self.emit(ContainerMoved { vmid, node }),
+            Hindrance::Moved { node } if node != container.node => {
+                self.emit(ContainerMoved { vmid, node });
+            }
+            Hindrance::Moved { node } => {
+                let fault = Fault::new(FaultKind::Other, format!("CT {vmid} is on {node}, and is not"));
+                self.delay(&container, fault, CLONE_DELAY);
+            }
             by => match &container.phase {
                 Phase::Allocated(_) => self.hand_out_hindered(&container, by),
                 Phase::Releasing(leaving) => self.release_hindered(&container, leaving, by),
                 Phase::Removing(_) => self.removal_hindered(&container, by),
-                Phase::Creating(_) => {
-                    if let Hindrance::Pve { fault } = by {
-                        self.delay(&container, fault, DELAY);
-                    }
-                }
+                Phase::Creating(_) => self.clone_hindered(&container, &by),
                 Phase::Ready { .. } | Phase::Quarantined { .. } => {}
             },
         }
+    }
+
+    /// A clone ends by what its task says: until then anything else is looked at again later.
+    fn clone_hindered(&mut self, container: &Container, by: &Hindrance) {
+        let fault = match by {
+            Hindrance::Pve { fault } | Hindrance::Unusable { fault } | Hindrance::Stuck { fault } => {
+                fault.clone()
+            }
+            Hindrance::Gone => Fault::new(FaultKind::Gone, format!("CT {} is not there", container.vmid)),
+            Hindrance::Foreign { reason } | Hindrance::Doubt { reason } => {
+                Fault::new(FaultKind::Other, reason.clone())
+            }
+            Hindrance::Moved { node } => Fault::new(FaultKind::Other, format!("it is on {node}")),
+        };
+        self.delay(container, fault, DELAY);
     }
 
     fn hand_out_hindered(&mut self, container: &Container, by: Hindrance) {
@@ -260,7 +280,8 @@ impl Tx<'_> {
 
     /// The container is no more, or no more ours.
     pub(super) fn lose(&mut self, container: &Container, reason: String) {
-        let instance_id = self.container(container.vmid).and_then(Container::instance_id).cloned();
+        // As it was found: who was put back in line just now held it still.
+        let instance_id = container.instance_id().cloned();
         self.emit(ContainerLost { vmid: container.vmid, template: container.template, instance_id, reason });
     }
 }

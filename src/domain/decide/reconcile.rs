@@ -26,7 +26,7 @@ impl Tx<'_> {
 
     fn found(&mut self, as_of: Seq, finding: Finding) {
         match finding {
-            Finding::Discovered(discovered) => self.discovered(discovered),
+            Finding::Discovered(discovered) => self.discovered(as_of, discovered),
             Finding::Lost { vmid, reason } => {
                 if let Some(container) = self.at_rest(vmid, as_of) {
                     self.lose(&container, reason);
@@ -75,13 +75,12 @@ impl Tx<'_> {
         at_rest.then(|| container.clone())
     }
 
-    fn discovered(&mut self, found: Discovered) {
+    fn discovered(&mut self, as_of: Seq, found: Discovered) {
+        let gone_since = self.state.resting.get(&found.vmid).is_some_and(|resting| resting.ended > as_of);
         let known_vmid = self.container(found.vmid).is_some();
-        let known_clone = found
-            .clone_id
-            .is_some_and(|clone_id| self.state.containers.values().any(|c| c.clone_id == clone_id));
+        let known_clone = found.clone_id.is_some_and(|clone_id| self.state.has_clone(clone_id));
         let known_instance = found.instance_id.as_ref().is_some_and(|id| self.state.place(id).is_some());
-        if known_vmid || known_clone || known_instance {
+        if gone_since || known_vmid || known_clone || known_instance {
             return;
         }
         let (vmid, template) = (found.vmid, found.template);

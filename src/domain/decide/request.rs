@@ -183,20 +183,18 @@ impl Tx<'_> {
     /// The ready container that is next: of today's template, never used, oldest.
     pub(super) fn pick_ready(&self, template: Vmid) -> Option<Vmid> {
         let refresh_before = self.template(template)?.refresh_before;
-        let rank = |container: &&Container| {
-            let stale = refresh_before.is_some_and(|before| container.created_seq < before);
-            let since = match container.phase {
-                Phase::Ready { since } => since,
-                _ => container.created_at,
-            };
-            (stale, container.uses > 0, since, container.created_seq)
-        };
-        self.state.ready(template).min_by_key(rank).map(|container| container.vmid)
+        let fresh = |c: &&Container| refresh_before.is_none_or(|before| c.created_seq >= before);
+        let next = self.state.ready(template).find(fresh).or_else(|| self.state.ready(template).next());
+        next.map(|container| container.vmid)
     }
 
     fn may_queue(&self, template: Vmid) -> Result<(), Rejection> {
         let waiting = u32::try_from(self.state.waiting.len()).unwrap_or(u32::MAX);
-        if let Some(backoff) = self.template(template).and_then(|template| template.backoff.clone()) {
+        let known = self.template(template);
+        // Once the pause is over and nobody tries the template, this request's clone is the probe.
+        let probes =
+            known.is_some_and(|t| t.may_be_probed(self.now) && t.queue.is_empty() && t.line.is_empty());
+        if let Some(backoff) = known.and_then(|template| template.backoff.clone()).filter(|_| !probes) {
             return Err(Rejection::TemplateBackedOff {
                 template,
                 fault: backoff.fault,

@@ -24,7 +24,6 @@ impl Tx<'_> {
     pub(super) fn begin_stop(&mut self) {
         if self.state.service.phase == ServicePhase::Running {
             self.emit(ServiceStopping {});
-            self.cancel_waiting(CancelReason::Stopping);
         }
     }
 
@@ -46,7 +45,7 @@ impl Tx<'_> {
         }
     }
 
-    fn cancel_waiting(&mut self, reason: CancelReason) {
+    pub(super) fn cancel_waiting(&mut self, reason: CancelReason) {
         let waiting: Vec<_> = self.state.waiting.iter().map(|(id, w)| (*id, w.clone())).collect();
         for (allocation_id, waiting) in waiting {
             self.emit(AllocationCancelled {

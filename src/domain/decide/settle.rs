@@ -9,7 +9,7 @@ use crate::domain::event::{
 };
 use crate::domain::ids::{AllocationId, Vmid};
 use crate::domain::settings::ReleasePolicy;
-use crate::domain::state::{Container, ServicePhase, TEMPLATE_REST, Waiting};
+use crate::domain::state::{Container, Phase, ServicePhase, TEMPLATE_REST, Waiting};
 
 impl Tx<'_> {
     pub(super) fn settle(&mut self) {
@@ -18,6 +18,8 @@ impl Tx<'_> {
         }
         self.end_overdue();
         if self.state.service.phase == ServicePhase::Stopping {
+            // Also who is put back in line now: nobody will be served before the end.
+            self.cancel_waiting(CancelReason::Stopping);
             return;
         }
         self.release_expired();
@@ -130,11 +132,14 @@ impl Tx<'_> {
         }
     }
 
-    /// The container that was no use to an allocation still has its instance's hostname.
+    /// The container that was no use to an allocation still has its instance's hostname, and will be rid of it.
+    ///
+    /// One in doubt has another by now; one in quarantine keeps it, and a second one is better than no answer.
     fn name_is_taken(&self, waiting: &Waiting) -> bool {
         waiting
             .spoiled
             .and_then(|vmid| self.container(vmid))
+            .filter(|container| container.doubt.is_none() && matches!(container.phase, Phase::Removing(_)))
             .is_some_and(|container| container.hostname == waiting.instance_id.hostname())
     }
 
@@ -142,6 +147,7 @@ impl Tx<'_> {
         if !self.template(template).is_some_and(|template| template.drained) {
             return;
         }
+        self.fail_line(template, FailureCode::TemplateDrained, &format!("template {template} is drained"));
         let ready: Vec<Vmid> = self.state.ready(template).map(|container| container.vmid).collect();
         let coming = self.state.busy().filter(|container| {
             container.template == template && container.creating().is_some_and(|c| c.unwanted.is_none())
@@ -156,8 +162,10 @@ impl Tx<'_> {
     fn retire(&mut self, template: Vmid) {
         let sizes = self.state.sizes(template);
         while let Some((refreshing, inventory, ready)) = self.inventory(template) {
-            let surplus = inventory > sizes.max + u32::from(refreshing);
-            let replaced = refreshing && ready > sizes.target;
+            let surplus = inventory > sizes.max.saturating_add(u32::from(refreshing));
+            // At the cap on everything there is no place for one more: what may be spared goes first.
+            let cramped = self.room() == 0 && self.coming(template) == 0 && ready > sizes.min.max(1);
+            let replaced = refreshing && (ready > sizes.target || cramped);
             let by = if surplus { LeaveReason::Surplus } else { LeaveReason::Refreshed };
             let leaving = match (surplus, replaced) {
                 (false, false) => None,
@@ -169,13 +177,14 @@ impl Tx<'_> {
         }
     }
 
-    /// Whether a refresh is on, the inventory, and how many of it are ready.
+    /// Whether a refresh is on, the inventory, and how many of it are ready. What waiters need is not in it,
+    /// also where they cannot be served yet because their names are not free.
     fn inventory(&self, template: Vmid) -> Option<(bool, u32, u32)> {
         let known = self.template(template).filter(|template| !template.drained)?;
-        let ready = u32::try_from(self.state.ready(template).count()).unwrap_or(u32::MAX);
+        let ready = self.state.ready_count(template);
         let waiting = u32::try_from(known.line.len()).unwrap_or(u32::MAX);
-        let inventory = ready + self.coming(template).saturating_sub(waiting);
-        Some((known.refresh_before.is_some(), inventory, ready))
+        let inventory = (ready + self.coming(template)).saturating_sub(waiting);
+        Some((known.refresh_before.is_some(), inventory, ready.saturating_sub(waiting)))
     }
 
     /// Stale ones first, then used ones, then the newest.
@@ -198,7 +207,7 @@ impl Tx<'_> {
     fn fail_hopeless(&mut self, template: Vmid) {
         let Some(known) = self.template(template) else { return };
         let Some(backoff) = known.backoff.clone() else { return };
-        if !known.line.is_empty() && self.coming(template) == 0 {
+        if !known.line.is_empty() && self.coming(template) == 0 && !known.may_be_probed(self.now) {
             let reason = format!("template {template} cannot be cloned: {}", backoff.fault);
             self.fail_line(template, FailureCode::TemplateBackedOff, &reason);
         }
@@ -217,9 +226,15 @@ impl Tx<'_> {
         let mut last = None;
         for (vmid, template) in &self.state.templates {
             let waiting = u32::try_from(template.line.len()).unwrap_or(u32::MAX);
-            let back = if reuse { template.counts.releasing } else { 0 };
-            room += template.counts.removing + (template.counts.releasing - back);
-            let missing = waiting.saturating_sub(template.counts.ready + self.coming(*vmid) + back);
+            let (mut releasing, mut removing) = (0, 0);
+            for leaving in self.state.busy().filter(|c| c.template == *vmid && c.doubt.is_none()) {
+                let unwanted = leaving.creating().is_some_and(|creating| creating.unwanted.is_some());
+                releasing += u32::from(matches!(leaving.phase, Phase::Releasing(_)));
+                removing += u32::from(unwanted || matches!(leaving.phase, Phase::Removing(_)));
+            }
+            let back = if reuse && !template.drained { releasing } else { 0 };
+            room += removing + (releasing - back);
+            let missing = waiting.saturating_sub(self.state.ready_count(*vmid) + self.coming(*vmid) + back);
             if missing > 0 {
                 short += missing;
                 let asked = |id: &AllocationId| self.state.waiting.get(id).map(|waiting| waiting.asked_at);

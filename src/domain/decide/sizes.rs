@@ -2,7 +2,11 @@
 
 use super::Tx;
 use crate::domain::event::{CloneCancelled, ClonePurpose};
-use crate::domain::ids::Vmid;
+use crate::domain::ids::{AllocationId, Vmid};
+use crate::domain::time::Timestamp;
+
+/// Clones for stock that one template has queued at most: more are queued as these are made.
+const MOST_QUEUED: u32 = 500;
 
 /// Clones that a template needs beyond what is ready and coming.
 #[derive(Clone, Copy, Debug, Default)]
@@ -11,6 +15,8 @@ struct Need {
     waiters: u32,
     /// For the inventory.
     refill: u32,
+    /// The part of that without which the inventory is below its minimum.
+    urgent: u32,
     /// Inventory that there will be without them.
     inventory: u32,
 }
@@ -18,18 +24,51 @@ struct Need {
 impl Tx<'_> {
     /// Queues what is missing and cancels what is too much.
     pub(super) fn size_queues(&mut self, templates: &[Vmid]) {
-        let needs: Vec<(Vmid, Need)> = templates.iter().map(|vmid| (*vmid, self.need(*vmid))).collect();
-        let mut room = self.room();
-        let mut grants: Vec<(Vmid, Need)> = Vec::with_capacity(needs.len());
-        for (vmid, need) in needs {
-            let waiters = need.waiters.min(room);
-            room -= waiters;
-            grants.push((vmid, Need { waiters, ..need }));
+        let mut needs: Vec<(Vmid, Need)> = templates.iter().map(|vmid| (*vmid, self.need(*vmid))).collect();
+        let wanted =
+            needs.iter().fold(0, |sum: u32, (_, need)| sum.saturating_add(need.waiters + need.refill));
+        let room = self.room();
+        if wanted > room {
+            self.share(&mut needs, room);
         }
-        for (vmid, need) in &mut grants {
-            need.refill = need.refill.min(room);
-            room -= need.refill;
-            self.size_queue(*vmid, *need);
+        for (vmid, need) in needs {
+            self.size_queue(vmid, need);
+        }
+    }
+
+    /// Cuts needs down to the room: the longest waiting first, then urgent refills, then the others, and
+    /// templates in turns.
+    fn share(&self, needs: &mut [(Vmid, Need)], mut room: u32) {
+        let mut waiting: Vec<(Timestamp, AllocationId, usize)> = Vec::new();
+        for (place, (vmid, need)) in needs.iter_mut().enumerate() {
+            let line = self.template(*vmid).map(|template| template.line.as_slice()).unwrap_or_default();
+            let unserved = line.iter().rev().take(need.waiters as usize);
+            let asked = |id: &AllocationId| self.state.waiting.get(id).map(|w| (w.asked_at, *id, place));
+            waiting.extend(unserved.filter_map(asked));
+            need.waiters = 0;
+        }
+        waiting.sort_unstable();
+        for (_, _, place) in waiting.into_iter().take(room as usize) {
+            needs[place].1.waiters += 1;
+            room -= 1;
+        }
+        let wanted: Vec<Need> = needs.iter().map(|(_, need)| *need).collect();
+        for (_, need) in needs.iter_mut() {
+            need.refill = 0;
+        }
+        for most in [|need: &Need| need.urgent, |need: &Need| need.refill] {
+            while room > 0 {
+                let before = room;
+                for ((_, need), wanted) in needs.iter_mut().zip(&wanted) {
+                    if need.refill < most(wanted) && room > 0 {
+                        need.refill += 1;
+                        room -= 1;
+                    }
+                }
+                if room == before {
+                    break;
+                }
+            }
         }
     }
 
@@ -39,26 +78,27 @@ impl Tx<'_> {
         };
         let sizes = self.state.sizes(vmid);
         let waiting = u32::try_from(template.line.len()).unwrap_or(u32::MAX);
-        let coming = u32::try_from(self.state.ready(vmid).count()).unwrap_or(u32::MAX) + self.coming(vmid);
+        let coming = self.state.ready_count(vmid) + self.coming(vmid);
         let warm = template.warm_goal.unwrap_or(0).min(sizes.max);
         let replacing = template.refresh_before.is_some() && sizes.target > 0;
-        let goal = sizes.target.max(warm) + u32::from(replacing);
-        let missing = (waiting + goal).saturating_sub(coming);
-        if let Some(backoff) = &template.backoff {
-            let probe = missing > 0 && self.now >= backoff.until && template.counts.creating == 0;
-            return Need { waiters: 0, refill: u32::from(probe), inventory: coming };
+        let goal = sizes.target.max(warm).saturating_add(u32::from(replacing));
+        let missing = waiting.saturating_add(goal).saturating_sub(coming);
+        if template.backoff.is_some() {
+            let probe = missing > 0 && template.may_be_probed(self.now);
+            return Need { waiters: 0, refill: u32::from(probe), urgent: 0, inventory: coming };
         }
         let waiters = waiting.saturating_sub(coming);
         let refill = missing - waiters;
         let batch = match self.state.settings.replenish_batch_size {
-            0 => u32::MAX,
-            batch => batch,
+            0 => MOST_QUEUED,
+            batch => batch.min(MOST_QUEUED),
         };
-        Need { waiters, refill: refill.min(batch), inventory: coming.saturating_sub(waiting) }
+        let (refill, inventory) = (refill.min(batch), coming.saturating_sub(waiting));
+        Need { waiters, refill, urgent: refill.min(sizes.min.saturating_sub(inventory)), inventory }
     }
 
     /// Places left under the cap on all containers.
-    fn room(&self) -> u32 {
+    pub(super) fn room(&self) -> u32 {
         let total = u32::try_from(self.state.containers.len()).unwrap_or(u32::MAX);
         match self.state.settings.max_total {
             0 => u32::MAX,
@@ -89,7 +129,7 @@ impl Tx<'_> {
             return ClonePurpose::Probe;
         }
         let Some(beyond_waiters) = nth.checked_sub(need.waiters) else { return ClonePurpose::Waiter };
-        match need.inventory + beyond_waiters {
+        match need.inventory.saturating_add(beyond_waiters) {
             inventory if inventory < sizes.min => ClonePurpose::Urgent,
             inventory if inventory < sizes.target => ClonePurpose::Refill,
             _ => ClonePurpose::Warm,

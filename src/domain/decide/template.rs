@@ -37,7 +37,7 @@ impl Tx<'_> {
             return Err(Rejection::TemplateDrained { template });
         }
         let backed_off = known.backoff.is_some();
-        let current = known.counts.ready + self.coming(template);
+        let current = self.state.ready_count(template) + self.coming(template);
         let sizes = self.state.sizes(template);
         let target = count.unwrap_or(sizes.target).min(sizes.max);
         let queued = target.saturating_sub(current);

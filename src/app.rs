@@ -1,0 +1,357 @@
+//! The composition root: opens the log, starts engine, workers and HTTP, and stops them in order.
+//!
+//! It is handed the world (listener, PVE, clock, order to stop), so that a test runs the whole service on a
+//! free port against a simulated PVE and a virtual clock.
+
+mod measure;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::net::TcpListener;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{self, Clock, Stopwatch};
+use crate::config::{Config, HttpConfig};
+use crate::desk::{Desk, Patience, ReadTemplate};
+use crate::domain::command::Command;
+use crate::domain::ids::Node;
+use crate::domain::settings::Settings;
+use crate::domain::state::{HandOut, State};
+use crate::engine::{Engine, EngineLoop, Published, Refused};
+use crate::http::auth::Tokens;
+use crate::http::browser::AllowedHosts;
+use crate::http::limits::Limits;
+use crate::http::{App, Front, Guards};
+use crate::log::{self, Opened, Options};
+use crate::metrics::{self, Metrics, Opening};
+use crate::pve::{BuildError, Fingerprint, HttpTransport, InvalidFingerprint, Pve, TlsOptions};
+use crate::{provision, reconcile};
+
+/// How long hand-outs under way may take to finish when the service stops.
+const HAND_OUT_GRACE: Duration = Duration::from_secs(10);
+
+/// Everything that the service takes from the outside.
+pub struct World {
+    /// Where it serves; already bound, so that requests wait while the log is read.
+    pub listener: TcpListener,
+    /// The PVE that it works on.
+    pub pve: Pve,
+    /// Its clock.
+    pub clock: Clock,
+    /// Its source of chance.
+    pub chance: fastrand::Rng,
+}
+
+/// Why the service cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The event log cannot be used.
+    #[error("cannot open the event log in {}", .0.display())]
+    Log(PathBuf, #[source] log::OpenError),
+    /// The engine did not take the first command.
+    #[error("cannot begin the event log")]
+    Start(#[source] Refused),
+    /// A thread cannot be had.
+    #[error("cannot start the engine's thread")]
+    Thread(#[source] std::io::Error),
+    /// The address cannot be had.
+    #[error("cannot listen on {0}; something else may: stop it, or choose another address with POOL_LISTEN")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    /// Nothing can be measured.
+    #[error("cannot set up metrics")]
+    Metrics(#[from] metrics::CatalogueError),
+    /// The engine ended without being told to.
+    #[error("the engine ended")]
+    EngineEnded,
+}
+
+/// Why PVE cannot be spoken to at all.
+#[derive(Debug, thiserror::Error)]
+pub enum PveError {
+    /// The pinned fingerprint is none.
+    #[error("PVE_FINGERPRINT cannot be used")]
+    Fingerprint(#[from] InvalidFingerprint),
+    /// No client can be made.
+    #[error("cannot set up the connection to PVE")]
+    Client(#[from] BuildError),
+}
+
+/// A client of the PVE that is configured. Nothing is sent yet.
+pub fn connect(config: &Config) -> Result<Pve, PveError> {
+    let fingerprint = config.pve.fingerprint.as_deref().map(str::parse::<Fingerprint>).transpose()?;
+    let ca_file = config.pve.ca.as_ref().map(|ca| ca.path.clone());
+    let tls = TlsOptions { verify: config.pve.verify, ca_file, fingerprint };
+    let transport = HttpTransport::new(&config.pve.url, config.pve.token.expose(), &tls)?;
+    Ok(Pve::new(Arc::new(transport)))
+}
+
+/// The service at work. Dropping it ends everything at once, as a kill would.
+pub struct Service {
+    engine: Engine,
+    front: Front,
+    clock: Clock,
+    /// Ends when the engine does.
+    ended: Task,
+    workers: Vec<Task>,
+    /// Counts events until the last one.
+    counting: Task,
+    http: Task,
+    stop_workers: CancellationToken,
+    stop_counting: CancellationToken,
+    stop_serving: CancellationToken,
+}
+
+/// A task that ends with its handle.
+struct Task(JoinHandle<()>);
+
+impl Task {
+    fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(work))
+    }
+
+    /// Waits for its end.
+    async fn ended(&mut self) {
+        if let Err(error) = (&mut self.0).await
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Serves until `stop` is done and everything has ended.
+pub async fn run(config: Config, world: World, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+    Service::start(&config, world).await?.run_until(stop).await
+}
+
+impl Service {
+    /// Opens the log and starts everything.
+    pub async fn start(config: &Config, world: World) -> Result<Self, RunError> {
+        let World { listener, pve, clock, mut chance } = world;
+        let (opened, opening) = open_log(config, chance.u32(..)).await?;
+        let (engine_loop, engine) = EngineLoop::new(opened.writer, opened.projection, clock, chance.fork());
+        let metrics = measure::metrics(engine.clone(), opened.reader, clock, &config.data_dir)?;
+        metrics.log_opened(opening);
+        let engine_loop = engine_loop.observed_by(metrics.log_observer());
+        let pve = measure::of_pve(pve, &metrics);
+        let ended = spawn_engine(engine_loop)?;
+        begin(&engine, &config.settings).await?;
+        let (stop_workers, stop_serving) = (CancellationToken::new(), CancellationToken::new());
+        let interval = config.replenish_interval;
+        let stop = stop_workers.clone();
+        let provision = provision::run(engine.clone(), pve.clone(), clock, stop.clone());
+        let reconcile = reconcile::run(engine.clone(), pve.clone(), clock, interval, stop);
+        let stop_counting = CancellationToken::new();
+        let counting = metrics.clone().run(stop_counting.clone());
+        let front = front(config, engine.clone(), pve, clock, chance.fork(), &metrics);
+        let http = crate::http::serve(listener, front.clone(), stop_serving.clone().cancelled_owned());
+        Ok(Self {
+            engine,
+            front,
+            clock,
+            ended,
+            workers: vec![Task::spawn(provision), Task::spawn(reconcile)],
+            counting: Task::spawn(counting),
+            http: Task::spawn(http),
+            stop_workers,
+            stop_counting,
+            stop_serving,
+        })
+    }
+
+    /// A handle on the engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// HTTP without a socket.
+    pub fn front(&self) -> &Front {
+        &self.front
+    }
+
+    /// Serves until `stop` is done, then ends everything in order: no new work, waiters told, hand-outs
+    /// finished, the log closed. A clone under way is left to PVE and followed after the next start.
+    pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+        tokio::select! {
+            biased;
+            () = stop => {}
+            () = self.ended.ended() => return Err(RunError::EngineEnded),
+        }
+        tracing::info!("stopping: no new work is taken");
+        let stopping = self.engine.submit(Command::BeginStop, None, false).await;
+        self.stop_serving.cancel();
+        if stopping.is_ok() {
+            finish_hand_outs(&self.engine, self.clock).await;
+        }
+        self.stop_workers.cancel();
+        for worker in &mut self.workers {
+            worker.ended().await;
+        }
+        match self.engine.submit(Command::Stop, None, false).await {
+            Ok(_) => self.ended.ended().await,
+            Err(error) => {
+                tracing::warn!(%error, "the log has no clean end; nothing that was answered is missing");
+            }
+        }
+        self.http.ended().await;
+        self.stop_counting.cancel();
+        self.counting.ended().await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+async fn open_log(config: &Config, log_id: u32) -> Result<(Opened<State>, Opening), RunError> {
+    let dir = config.data_dir.clone();
+    let segment_bytes = config.log.segment_bytes;
+    let opening = tokio::task::spawn_blocking(move || {
+        let watch = Stopwatch::start();
+        let options = Options { segment_bytes, ..Options::new(log_id, env!("CARGO_PKG_VERSION")) };
+        let opened = log::open::<State>(&dir, options).map_err(|error| RunError::Log(dir.clone(), error))?;
+        let report = &opened.report;
+        tracing::info!(
+            dir = %dir.display(),
+            log_id = format!("{:08x}", report.log_id),
+            head = report.head.0,
+            replayed = report.replayed,
+            clean = report.clean,
+            took_ms = watch.elapsed().as_millis(),
+            "the event log is open"
+        );
+        if let Some(torn) = &report.torn {
+            tracing::error!(
+                file = %torn.file.display(),
+                offset = torn.offset,
+                bytes = torn.bytes,
+                why = torn.why,
+                saved = torn.saved.as_ref().map(|path| path.display().to_string()),
+                "a torn write at the end of the log was cut off; nothing in it was ever answered"
+            );
+        }
+        let opening = Opening { took: watch.elapsed(), replayed: report.replayed };
+        Ok((opened, opening))
+    });
+    match opening.await {
+        Ok(opened) => opened,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+/// The engine gets a thread of its own, since the disk keeps it waiting. On a runtime with one thread, as in
+/// tests with a virtual clock, it shares that.
+fn spawn_engine(engine_loop: EngineLoop) -> Result<Task, RunError> {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return Ok(Task::spawn(engine_loop.run()));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(RunError::Thread)?;
+    let (done, ended) = tokio::sync::oneshot::channel::<()>();
+    std::thread::Builder::new()
+        .name("engine".to_owned())
+        .spawn(move || {
+            runtime.block_on(engine_loop.run());
+            drop(done);
+        })
+        .map_err(RunError::Thread)?;
+    Ok(Task::spawn(ended.map(|_| ())))
+}
+
+async fn begin(engine: &Engine, settings: &Settings) -> Result<(), RunError> {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let start = Command::Start { version, settings: Box::new(settings.clone()) };
+    engine.submit(start, None, false).await.map(|_| ()).map_err(RunError::Start)
+}
+
+fn front(
+    config: &Config,
+    engine: Engine,
+    pve: Pve,
+    clock: Clock,
+    chance: fastrand::Rng,
+    metrics: &Metrics,
+) -> Front {
+    let node = config.settings.node.as_deref().map(Node::from);
+    let read_template: ReadTemplate = Arc::new(move |template| {
+        let (pve, node) = (pve.clone(), node.clone());
+        async move { provision::read_template(&pve, node, template).await }.boxed()
+    });
+    let desk = Desk::new(engine, clock, read_template, Patience::default());
+    let app = App::new(desk, limits(&config.http));
+    let rendered = metrics.clone();
+    let rooms = [crate::http::metrics::room(&app, Arc::new(move || rendered.render()))];
+    measure::of_http(Front::new(app, guards(&config.http), chance, rooms), metrics)
+}
+
+fn limits(http: &HttpConfig) -> Limits {
+    let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    Limits {
+        max_body_bytes: whole(http.max_body_bytes),
+        max_metadata_bytes: whole(http.max_metadata_bytes),
+        max_connections: u32::try_from(http.max_connections).unwrap_or(u32::MAX),
+        head_timeout: http.header_timeout,
+        ..Limits::default()
+    }
+}
+
+fn guards(http: &HttpConfig) -> Guards {
+    let exposed = |secrets: &[crate::config::Secret]| -> Vec<String> {
+        secrets.iter().map(|secret| secret.expose().to_owned()).collect()
+    };
+    Guards {
+        tokens: Tokens::new(exposed(&http.api_tokens), exposed(&http.read_tokens)),
+        hosts: AllowedHosts::new(&http.allowed_hosts),
+    }
+}
+
+/// Waits until nothing is being handed out, or the grace is over.
+async fn finish_hand_outs(engine: &Engine, clock: Clock) {
+    let mut watch = engine.watch();
+    let handing_out = |published: &Published| {
+        published.state.containers.values().any(|container| {
+            container.holding().is_some_and(|holding| holding.stage != HandOut::Done && !holding.orphaned)
+        })
+    };
+    tokio::select! {
+        biased;
+        _ = watch.wait_for(|published| !handing_out(published)) => {}
+        () = clock.sleep(HAND_OUT_GRACE) => tracing::warn!("a hand-out did not finish in time"),
+    }
+}
+
+/// The order to stop that a terminal or a service manager gives.
+pub async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be heard; only killing ends this process");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Takes the address that will be served.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address).await.map_err(|source| RunError::Listen(address, source))
+}
+
+/// A world with the machine's clock and chance.
+pub fn world(listener: TcpListener, pve: Pve) -> World {
+    World { listener, pve, clock: Clock::system(), chance: clock::chance() }
+}

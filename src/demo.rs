@@ -1,0 +1,146 @@
+//! A first look without Proxmox VE: a simulated one and the service in one process.
+//!
+//! It owns what is shown in the terminal. The service does here what it does anywhere else; only its PVE is
+//! simulated and its data directory fresh.
+
+mod burst;
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::app::{self, Service};
+use crate::clock::{self, Clock};
+use crate::config::Config;
+use crate::domain::ids::Vmid;
+use crate::engine::Engine;
+use crate::pve::Pve;
+use crate::sim::{DEMO_SECRET, DEMO_TOKEN, Demo, Sim, http as sim_http};
+use anyhow::Context as _;
+
+/// The template that the demo's pool is filled from.
+pub const TEMPLATE: Vmid = Vmid(Demo::TEMPLATE);
+
+/// Settings that make the simulated cluster the service's PVE, as they would stand in the environment.
+pub fn settings(data_dir: &Path) -> [(&'static str, String); 4] {
+    [
+        ("PVE_API_URL", "http://127.0.0.1:8006".to_owned()),
+        ("PVE_API_TOKEN", format!("{DEMO_TOKEN}={DEMO_SECRET}")),
+        ("POOL_DATA_DIR", data_dir.display().to_string()),
+        ("POOL_TEMPLATES", TEMPLATE.to_string()),
+    ]
+}
+
+/// A directory for one demo, removed when dropped.
+pub struct FreshDir(PathBuf);
+
+impl FreshDir {
+    /// Makes one among the machine's temporary files.
+    pub fn new() -> io::Result<Self> {
+        let name = format!("sandbox-pool-demo-{:08x}", clock::chance().u32(..));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for FreshDir {
+    fn drop(&mut self) {
+        // A directory that stays behind costs a few kilobytes of temporary files.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Fills the pool in sight, then shows what to try and stays up, or measures the bursts and ends.
+pub async fn run(config: Config, burst: bool) -> anyhow::Result<()> {
+    let listener = app::listen(config.listen).await?;
+    let sim = Sim::demo(Clock::system().now(), 1);
+    let pve = Pve::new(Arc::new(sim.demo_transport()));
+    let service = Service::start(&config, app::world(listener, pve)).await?;
+    let target = config.settings.sizes.target;
+    say(&format!(
+        "A simulated Proxmox VE with template {TEMPLATE}, and a pool that keeps {target} clones of it:"
+    ))?;
+    let engine = service.engine().clone();
+    let address = config.listen;
+    let script = async {
+        fill(&engine, target).await?;
+        if burst {
+            return burst::measure(&sim, &engine, address, target).await.map(Some);
+        }
+        say(&invitation(address))?;
+        std::future::pending().await
+    };
+    let mut outcome = Ok(None);
+    let stop = async {
+        tokio::select! {
+            ended = script => outcome = ended,
+            () = app::told_to_stop() => {}
+        }
+    };
+    service.run_until(stop).await?;
+    match outcome? {
+        Some(broken) if !broken.is_empty() => anyhow::bail!("promises broken: {}", broken.join("; ")),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Runs the simulated PVE alone.
+pub async fn simulate(listen: SocketAddr, seed: u64) -> anyhow::Result<()> {
+    let listener = app::listen(listen).await?;
+    let address = listener.local_addr().context("the address cannot be read")?;
+    let sim = Sim::demo(Clock::system().now(), seed);
+    say(&format!(
+        "A simulated Proxmox VE. Point the service at it:\n\n  \
+         PVE_API_URL=http://{address} PVE_API_TOKEN='{DEMO_TOKEN}={DEMO_SECRET}' \\\n  \
+         POOL_TEMPLATES={TEMPLATE} POOL_DATA_DIR=$(mktemp -d) sandbox-pool\n"
+    ))?;
+    sim_http::serve(listener, sim, app::told_to_stop()).await.context("the simulated PVE ended")
+}
+
+/// Shows the pool filling until it is full.
+async fn fill(engine: &Engine, target: u32) -> anyhow::Result<()> {
+    let mut watch = engine.watch();
+    let mut shown = None;
+    loop {
+        let ready = ready(engine);
+        if shown != Some(ready) {
+            let (full, rest) =
+                ("■".repeat(ready as usize), "□".repeat(target.saturating_sub(ready) as usize));
+            say(&format!("  {full}{rest} {ready} of {target} ready"))?;
+            shown = Some(ready);
+        }
+        if ready >= target {
+            return Ok(());
+        }
+        watch.changed().await.context("the service ended")?;
+    }
+}
+
+/// Ready containers of the demo's template.
+fn ready(engine: &Engine) -> u32 {
+    engine.published().state.template(TEMPLATE).map_or(0, |template| template.counts.ready)
+}
+
+fn invitation(address: SocketAddr) -> String {
+    format!(
+        "\nTry it from another terminal:\n\n  \
+         curl -X POST 'http://{address}/allocate?start=true' -H 'Content-Type: application/json' \\\n       \
+         -d '{{\"template_vmid\":{TEMPLATE},\"instance_id\":\"pvelxc-1a2b3c4d\",\"metadata\":{{\"teamId\":\"t\",\"userId\":\"u\"}}}}'\n  \
+         curl http://{address}/status\n  \
+         curl -X POST 'http://{address}/warm/{TEMPLATE}?count=8'\n  \
+         curl -X POST http://{address}/release/201\n  \
+         curl -X DELETE http://{address}/containers/202\n\n\
+         Ctrl-C ends it."
+    )
+}
+
+fn say(text: &str) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "{text}").context("cannot write to standard output")
+}

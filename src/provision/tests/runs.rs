@@ -1,0 +1,63 @@
+//! The probe, and when actions are started.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::domain::state::{ServicePhase, State};
+use crate::engine::{Engine, Published};
+use crate::provision::roster::Roster;
+use crate::provision::start_what_is_due;
+
+#[tokio::test(start_paused = true)]
+async fn pve_is_asked_until_it_answers() {
+    let version = ("GET version", (200, r#"{"data":{"version":"9.2.11"}}"#));
+    let silence = ("GET version", SILENCE);
+    for (answers, seconds) in [
+        (vec![version], 0),
+        (vec![silence, silence, silence, silence, silence, version], 17),
+        (vec![("GET version", (502, "Bad Gateway")), version], 1),
+        (vec![("GET version", (401, "Authentication failed!"))], 0),
+    ] {
+        let clock = Clock::virtual_from(EPOCH);
+        let site = Site::new(Pve::new(Script::new(&answers)), clock);
+        assert_eq!(perform(&site, Action::ProbePve).await, Observation::PveReachable);
+        assert_eq!(clock.now().since(EPOCH).as_secs(), seconds);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_action_is_started_once_and_nothing_while_the_log_is_unwritable() {
+    let mut state = State::default();
+    state.service.phase = ServicePhase::Running;
+    state.service.pve_unreachable = Some((EPOCH, "connection refused".to_owned()));
+    let mut published = Published { state: Arc::new(state), head: Seq(5), unwritable: None };
+    let clock = Clock::virtual_from(EPOCH);
+    let mut roster = Roster::default();
+    let mut started = Vec::new();
+    published.unwritable = Some("no space left on device".to_owned());
+    start_what_is_due(&published, &mut roster, clock, |action| started.push(action));
+    assert_eq!(started, []);
+    published.unwritable = None;
+    for _ in 0..2 {
+        start_what_is_due(&published, &mut roster, clock, |action| started.push(action));
+    }
+    assert_eq!(started, [Action::ProbePve]);
+    roster.ended(Action::ProbePve.key(), Seq(6));
+    start_what_is_due(&published, &mut roster, clock, |action| started.push(action));
+    assert_eq!(started.len(), 1, "the plan of a State without its outcome is stale");
+    published.head = Seq(6);
+    start_what_is_due(&published, &mut roster, clock, |action| started.push(action));
+    assert_eq!(started.len(), 2);
+}
+
+#[test]
+fn the_work_can_be_moved_between_threads() {
+    fn is_send<F: Future + Send>(_: impl Fn(Engine, Pve, Clock) -> F) {}
+    is_send(|engine, pve, clock| crate::provision::run(engine, pve, clock, CancellationToken::new()));
+    is_send(|engine, pve, clock| {
+        crate::reconcile::run(engine, pve, clock, Duration::from_secs(30), CancellationToken::new())
+    });
+}

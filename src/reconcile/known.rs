@@ -1,0 +1,95 @@
+//! A container of State, held against what PVE has of it.
+
+use super::inventory::{Inventory, Listed};
+use crate::domain::command::{Finding, Hindrance};
+use crate::domain::fault::{Fault, FaultKind};
+use crate::domain::marker::{Ownership, judge};
+use crate::domain::state::{Container, Phase};
+use crate::provision::look::{locked, seen, why_not};
+use crate::provision::site::Site;
+use crate::pve::{CtConfig, CtRow, Error};
+
+/// What differs, if anything does and it can be told.
+pub(super) async fn look(site: &Site, container: &Container, inventory: &Inventory) -> Option<Finding> {
+    // What is being made is followed by its own action.
+    if container.creating().is_some() {
+        return None;
+    }
+    match inventory.containers.get(&container.vmid) {
+        Some(listed) if is_as_expected(container, listed) => unready(container, &listed.row),
+        Some(listed) => match site.pve.config(&listed.node, container.vmid).await {
+            Ok(config) => judged(container, listed, &config),
+            Err(error) => absent(site, container, error).await,
+        },
+        None if inventory.asked.contains(&container.node) => {
+            match site.pve.config(&container.node, container.vmid).await {
+                // It came, or came back, behind the list.
+                Ok(_) => None,
+                Err(error) => absent(site, container, error).await,
+            }
+        }
+        None => None,
+    }
+}
+
+/// Whether the list alone shows the container as State knows it.
+fn is_as_expected(container: &Container, listed: &Listed) -> bool {
+    let name = listed.row.name.as_deref();
+    let named = name == Some(container.hostname.as_str())
+        || container.instance_id().is_some_and(|instance_id| name == Some(instance_id.as_str()));
+    let undisputed = container.doubt.is_none() && !matches!(container.phase, Phase::Quarantined { .. });
+    named && undisputed && !listed.row.template && listed.node == container.node
+}
+
+/// What the container's own configuration says.
+fn judged(container: &Container, listed: &Listed, config: &CtConfig) -> Option<Finding> {
+    let vmid = container.vmid;
+    match judge(&container.known(), &seen(config)) {
+        Ownership::Foreign(reason) => Some(Finding::Lost { vmid, reason }),
+        Ownership::Doubtful(reason) => {
+            container.doubt.is_none().then_some(Finding::Doubtful { vmid, reason })
+        }
+        Ownership::Ours if listed.node != container.node => {
+            Some(Finding::Moved { vmid, node: listed.node.clone() })
+        }
+        Ownership::Ours if container.doubt.is_some() => Some(Finding::Confirmed { vmid }),
+        Ownership::Ours => match &container.phase {
+            Phase::Quarantined { .. } => config.lock.is_none().then_some(Finding::Freed { vmid }),
+            Phase::Ready { .. }
+            | Phase::Creating(_)
+            | Phase::Allocated(_)
+            | Phase::Releasing(_)
+            | Phase::Removing(_) => unready(container, &listed.row),
+        },
+    }
+}
+
+/// A ready container that cannot be handed out as it is.
+fn unready(container: &Container, row: &CtRow) -> Option<Finding> {
+    let vmid = container.vmid;
+    if !container.may_be_handed_out() {
+        return None;
+    }
+    if row.running {
+        let text = format!("CT {vmid} runs although nobody was given it");
+        return Some(Finding::Unready { vmid, fault: Fault::new(FaultKind::AlreadyRunning, text) });
+    }
+    row.lock.as_ref().map(|lock| Finding::Unready { vmid, fault: locked(vmid, lock) })
+}
+
+/// What a container that cannot be read is: gone only if nobody has its VMID.
+async fn absent(site: &Site, container: &Container, error: Error) -> Option<Finding> {
+    let vmid = container.vmid;
+    match why_not(site, &container.node, vmid, error).await {
+        Hindrance::Gone => Some(Finding::Lost { vmid, reason: format!("CT {vmid} is gone from PVE") }),
+        Hindrance::Foreign { reason } => Some(Finding::Lost { vmid, reason }),
+        Hindrance::Pve { fault } if fault.kind == FaultKind::Forbidden => {
+            tracing::warn!(%vmid, %fault, "a container of the pool cannot be read");
+            None
+        }
+        hindrance => {
+            tracing::debug!(%vmid, ?hindrance, "a container of the pool cannot be read now");
+            None
+        }
+    }
+}

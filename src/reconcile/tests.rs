@@ -1,0 +1,264 @@
+//! Comparisons of a scripted PVE with a State: which findings, and how many reads they take.
+
+use ulid::Ulid;
+
+use super::compare::{compare, vmid_of};
+use super::stranger::Strangers;
+use crate::clock::Clock;
+use crate::domain::command::Finding;
+use crate::domain::fault::{Fault, FaultKind};
+use crate::domain::ids::{AllocationId, CloneId, InstanceId, Seq, Vmid};
+use crate::domain::state::{Container, HandOut, Holding, Phase, State};
+use crate::provision::site::Site;
+use crate::provision::tests::{
+    ENDED_OK, EPOCH, FORBIDDEN, FREE, GONE, POOL_NAME, RUNNING, SILENCE, Script, TAKEN, config, pooled,
+};
+use crate::pve::Pve;
+
+const CONFIG: &str = "GET lxc/205/config";
+const NEXTID: &str = "GET cluster/nextid vmid=205";
+const NODES: (&str, (u16, &str)) = (
+    "GET nodes",
+    (200, r#"{"data":[{"node":"pve1","status":"online"},{"node":"pve2","status":"offline"}]}"#),
+);
+
+fn ready() -> Container {
+    Container {
+        vmid: Vmid(205),
+        clone_id: CloneId(Ulid(7)),
+        template: Vmid(9009),
+        node: "pve1".into(),
+        hostname: POOL_NAME.into(),
+        created_at: EPOCH,
+        created_seq: Seq(1),
+        uses: 0,
+        touched: Seq(1),
+        doubt: None,
+        delay: None,
+        phase: Phase::Ready { since: EPOCH },
+    }
+}
+
+fn allocated() -> Container {
+    let holding = Holding {
+        allocation_id: AllocationId(Ulid(9)),
+        instance_id: InstanceId::from("box"),
+        metadata: std::collections::BTreeMap::new(),
+        start: true,
+        from_pool: true,
+        ttl_seconds: None,
+        asked_at: EPOCH,
+        attempt: 0,
+        deadline: EPOCH,
+        stage: HandOut::Done,
+        completed_at: Some(EPOCH),
+        expires_at: None,
+        orphaned: false,
+    };
+    Container { hostname: "box".into(), phase: Phase::Allocated(holding), ..ready() }
+}
+
+fn doubted() -> Container {
+    Container { doubt: Some("renamed".to_owned()), ..ready() }
+}
+
+fn quarantined() -> Container {
+    let fault = Fault::new(FaultKind::Locked, "CT is locked (create)");
+    Container { phase: Phase::Quarantined { fault, instance_id: None }, ..ready() }
+}
+
+fn state(containers: &[Container]) -> State {
+    let mut state = State::default();
+    state.settings = crate::domain::settings::Settings::default();
+    for container in containers {
+        state.containers.insert(container.vmid, container.clone());
+    }
+    state
+}
+
+/// A node's list with one container in it.
+fn row(name: &str, status: &str, more: &str) -> String {
+    format!(r#"{{"data":[{{"vmid":205,"name":"{name}","status":"{status}"{more}}}]}}"#)
+}
+
+fn brief(finding: &Finding) -> String {
+    assert_eq!(vmid_of(finding), Vmid(205));
+    match finding {
+        Finding::Lost { .. } => "lost".to_owned(),
+        Finding::Discovered(found) => {
+            let who = found.instance_id.as_ref().map_or("nobody", |instance_id| instance_id.as_str());
+            let stuck = found.stuck.as_ref().and_then(|fault| fault.hint.clone()).unwrap_or_default();
+            let clone_id = if found.clone_id.is_some() { "marked" } else { "unmarked" };
+            format!("discovered {clone_id} {} of {}, {who}{stuck}", found.hostname, found.template)
+        }
+        Finding::Moved { node, .. } => format!("moved {node}"),
+        Finding::Doubtful { .. } => "doubtful".to_owned(),
+        Finding::Confirmed { .. } => "confirmed".to_owned(),
+        Finding::Unready { fault, .. } => format!("unready {}", fault.kind.code()),
+        Finding::Freed { .. } => "freed".to_owned(),
+    }
+}
+
+async fn check(containers: &[Container], list: &str, answers: &[(&str, (u16, &str))], expected: &str) {
+    let mut all = vec![NODES, ("GET lxc", (200, list))];
+    all.extend(answers);
+    let script = Script::new(&all);
+    let site = Site::new(Pve::new(script.clone()), Clock::virtual_from(EPOCH));
+    let findings = compare(&site, &state(containers), &mut Strangers::default()).await.expect("a comparison");
+    let findings: Vec<String> = findings.iter().map(brief).collect();
+    assert_eq!(findings.join(" "), expected, "{list} {answers:?}");
+    assert!(script.writes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_is_as_it_should_be_is_not_even_read() {
+    check(&[ready()], &row(POOL_NAME, "stopped", ""), &[], "").await;
+    check(&[allocated()], &row("box", "running", ""), &[], "").await;
+    check(&[allocated()], &row("box", "stopped", r#","lock":"backup""#), &[], "").await;
+    check(&[ready()], &row(POOL_NAME, "running", ""), &[], "unready already_running").await;
+    check(&[ready()], &row(POOL_NAME, "stopped", r#","lock":"backup""#), &[], "unready locked").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_name_is_judged_by_the_configuration() {
+    let renamed = row("web", "stopped", "");
+    let (ours, foreign, pool) = (config("web", "OURS", ""), config("web", "notes", ""), pooled(""));
+    for (container, config, expected) in [
+        (ready(), &ours, "doubtful"),
+        (doubted(), &ours, ""),
+        (ready(), &foreign, "lost"),
+        (doubted(), &foreign, "lost"),
+        (ready(), &pool, ""),
+        (doubted(), &pool, "confirmed"),
+    ] {
+        check(&[container], &renamed, &[(CONFIG, (200, config))], expected).await;
+    }
+    let template = pooled(r#","template":1"#);
+    let listed = row(POOL_NAME, "stopped", r#","template":1"#);
+    check(&[ready()], &listed, &[(CONFIG, (200, &template))], "lost").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_absent_container_is_lost_only_if_nobody_has_its_vmid() {
+    let none = r#"{"data":[]}"#;
+    let machine = r#"{"data":[{"vmid":205,"type":"qemu","node":"pve1"}]}"#;
+    let elsewhere = r#"{"data":[{"vmid":205,"type":"lxc","node":"pve2"}]}"#;
+    let pool = pooled("");
+    let guests = "GET cluster/resources type=vm";
+    for (answers, expected) in [
+        (vec![(CONFIG, GONE), (NEXTID, FREE)], "lost"),
+        (vec![(CONFIG, FORBIDDEN), (NEXTID, FREE)], "lost"),
+        (vec![(CONFIG, FORBIDDEN), (NEXTID, TAKEN)], ""),
+        (vec![(CONFIG, GONE), (NEXTID, TAKEN), (guests, (200, none))], ""),
+        (vec![(CONFIG, GONE), (NEXTID, TAKEN), (guests, (200, machine))], "lost"),
+        (vec![(CONFIG, GONE), (NEXTID, TAKEN), (guests, (200, elsewhere))], ""),
+        (vec![(CONFIG, GONE), (NEXTID, (595, "no route"))], ""),
+        (vec![(CONFIG, (200, pool.as_str()))], ""),
+        (vec![(CONFIG, (595, "no route"))], ""),
+    ] {
+        check(&[ready()], none, &answers, expected).await;
+        check(&[allocated()], none, &answers, expected).await;
+    }
+    let of_dead_node = Container { node: "pve2".into(), ..ready() };
+    check(&[of_dead_node], none, &[], "").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_on_another_node_has_moved_if_it_is_ours() {
+    let was_on = Container { node: "pve2".into(), ..ready() };
+    let (pool, foreign) = (
+        pooled(""),
+        config(POOL_NAME, "sandbox-pool:v1 vmid=205 clone=0000000000000000000000000A template=9009", ""),
+    );
+    let listed = row(POOL_NAME, "stopped", "");
+    check(std::slice::from_ref(&was_on), &listed, &[(CONFIG, (200, &pool))], "moved pve1").await;
+    check(&[was_on], &listed, &[(CONFIG, (200, &foreign))], "lost").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quarantine_ends_with_its_lock() {
+    let listed = row(POOL_NAME, "stopped", "");
+    let (free, locked) = (pooled(""), pooled(r#","lock":"create""#));
+    check(&[quarantined()], &listed, &[(CONFIG, (200, &free))], "freed").await;
+    check(&[quarantined()], &listed, &[(CONFIG, (200, &locked))], "").await;
+    check(&[quarantined()], r#"{"data":[]}"#, &[(CONFIG, GONE), (NEXTID, FREE)], "lost").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_names_itself_is_taken_on() {
+    let marked = "discovered marked pool-9009-00000007 of 9009,";
+    let unmarked = "discovered unmarked pool-9009-00000007 of 9009,";
+    for (description, hostname, status, more, expected) in [
+        ("OURS", POOL_NAME, "stopped", "", format!("{marked} nobody")),
+        ("OURS", POOL_NAME, "running", "", format!("{marked} {POOL_NAME}")),
+        ("HELD", "box", "running", "", "discovered marked box of 9009, box".to_owned()),
+        ("HELD", "box", "stopped", r#","lock":"backup""#, "discovered marked box of 9009, box".to_owned()),
+        ("HELD", POOL_NAME, "stopped", "", format!("{marked} box")),
+        ("notes", POOL_NAME, "stopped", "", format!("{unmarked} nobody")),
+        ("notes", POOL_NAME, "running", "", format!("{unmarked} {POOL_NAME}")),
+        ("OURS", POOL_NAME, "stopped", r#","lock":"create""#, format!("{marked} nobodypct unlock 205")),
+        ("OURS", POOL_NAME, "stopped", r#","lock":"backup""#, String::new()),
+        ("OURS", "web", "stopped", "", String::new()),
+        ("HELD", "web", "stopped", "", String::new()),
+        ("notes", "pool-manager", "stopped", "", String::new()),
+        (
+            "sandbox-pool:v1 vmid=204 clone=0000000000000000000000000A template=9009",
+            POOL_NAME,
+            "stopped",
+            "",
+            String::new(),
+        ),
+        ("OURS", POOL_NAME, "stopped", r#","template":1"#, String::new()),
+    ] {
+        let config = config(hostname, description, more);
+        let answers = [(CONFIG, (200, config.as_str())), ("GET tasks", (200, r#"{"data":[]}"#))];
+        check(&[], &row(hostname, status, ""), &answers, &expected).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_being_cloned_is_left_to_the_next_comparison() {
+    let tasks = r#"{"data":[{"upid":"UPID:pve1:00001887:000736EB:6B04FF43:vzclone:9009:sandbox@pve!pool:","status":"RUNNING","starttime":1}]}"#;
+    let locked = pooled(r#","lock":"create""#);
+    let listed = row(POOL_NAME, "stopped", r#","lock":"create""#);
+    let config = (CONFIG, (200, locked.as_str()));
+    let (tasks, task) = (("GET tasks", (200, tasks)), "GET tasks/UPID/status");
+    check(&[], &listed, &[config, tasks, (task, RUNNING)], "").await;
+    let stuck = "discovered marked pool-9009-00000007 of 9009, nobodypct unlock 205";
+    check(&[], &listed, &[config, tasks, (task, ENDED_OK)], stuck).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_is_read_once_for_each_name() {
+    let (foreign, other) = (row("web", "running", ""), row("db", "running", ""));
+    let config = config("web", "notes", "");
+    let list = "GET lxc";
+    let script = Script::new(&[
+        NODES,
+        (list, (200, &foreign)),
+        (list, (200, &foreign)),
+        (list, (200, &other)),
+        (CONFIG, (200, &config)),
+    ]);
+    let site = Site::new(Pve::new(script.clone()), Clock::virtual_from(EPOCH));
+    let mut strangers = Strangers::default();
+    for reads in [1, 1, 2, 2] {
+        assert_eq!(compare(&site, &state(&[]), &mut strangers).await, Ok(vec![]));
+        assert_eq!(script.count(CONFIG), reads);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_cannot_be_had_says_nothing() {
+    for (nodes, list, outage) in [
+        (SILENCE, SILENCE, true),
+        (NODES.1, SILENCE, true),
+        (NODES.1, (595, "Connection refused"), false),
+        ((500, "cluster not ready - no quorum?"), SILENCE, false),
+    ] {
+        let script = Script::new(&[("GET nodes", nodes), ("GET lxc", list)]);
+        let site = Site::new(Pve::new(script), Clock::virtual_from(EPOCH));
+        assert!(compare(&site, &state(&[ready()]), &mut Strangers::default()).await.is_err());
+        assert_eq!(site.outage().is_some(), outage);
+    }
+}

@@ -1,0 +1,130 @@
+//! What the service that this one replaces got wrong.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use sandbox_pool::domain::ids::Vmid;
+use sandbox_pool::sim::{CtSpec, Effect, FaultRule, On};
+use serde_json::Value;
+
+use crate::world::World;
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_comes_when_a_waiters_clone_completes_never_gets_the_same_container() {
+    let world = World::new().set("POOL_TARGET_SIZE", "0").set("POOL_MIN_SIZE", "0");
+    let mut world = world;
+    world.start().await;
+    let mut watch = Vec::new();
+    for nth in 0..8 {
+        watch.push(world.allocating(&format!("waiter-{nth}")));
+        let made = nth + 1;
+        // The next one arrives in the very moment in which a clone is made.
+        world
+            .until("a clone", move |state| {
+                state.containers.values().filter(|c| c.uses > 0 || c.holding().is_some()).count() >= made
+            })
+            .await;
+    }
+    let answers = join_all(watch).await;
+    let vmids: BTreeSet<u64> =
+        answers.into_iter().filter_map(|answer| answer.expect("an answer").ok()["vmid"].as_u64()).collect();
+    assert_eq!(vmids.len(), 8);
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn twenty_cold_allocations_leave_no_more_than_the_maximum() {
+    let mut world = World::new();
+    world.start().await;
+    let answers = join_all((0..20).map(|nth| world.allocating(&format!("box-{nth}")))).await;
+    let vmids: BTreeSet<u64> =
+        answers.into_iter().filter_map(|answer| answer.expect("an answer").ok()["vmid"].as_u64()).collect();
+    assert_eq!(vmids.len(), 20);
+    world.settle().await;
+    let counts = world.state().template(Vmid(9009)).expect("the template").counts;
+    assert_eq!((counts.allocated, counts.ready), (20, 5));
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_clones_do_not_stay_listed() {
+    let mut world = World::new();
+    let exitstatus = "clone failed: lvcreate failed".to_owned();
+    world.sim.add_fault(FaultRule {
+        on: On::clone_of_any(),
+        which: sandbox_pool::sim::Which::First(5),
+        effect: Effect::TaskFails { exitstatus },
+    });
+    world.start().await;
+    world.settle().await;
+    let rows = world.get("/containers").await.ok();
+    let states: Vec<&Value> =
+        rows["containers"].as_array().expect("rows").iter().map(|row| &row["state"]).collect();
+    assert_eq!(states, ["ready"; 5]);
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_stop_holds_up_no_allocation() {
+    let world = World::new().full().await;
+    world.allocate("slow").await.ok();
+    world.settle().await;
+    world.sim.add_fault(FaultRule::once(On::stop(), Effect::TaskTakes(std::time::Duration::from_secs(90))));
+    let front = world.front();
+    let releasing =
+        tokio::spawn(async move { crate::world::request(&front, "POST", "/release/201", None).await });
+    world.until("a release", |state| state.containers.values().any(|c| c.phase.name() == "releasing")).await;
+    let before = world.clock.now();
+    world.allocate("quick").await.ok();
+    assert!(world.clock.now().since(before).as_secs() < 10);
+    releasing.await.expect("an answer").ok();
+    world.settle().await;
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_container_is_still_its_holders_after_a_restart() {
+    let mut world = World::new().full().await;
+    world.allocate("box").await.ok();
+    world.sim.outside_stop(201);
+    world.restart().await;
+    world.settle().await;
+    assert_eq!(world.container(201).instance_id().expect("a holder").as_str(), "box");
+    let again = world.allocate("box").await.ok();
+    assert_eq!(again["vmid"], 201);
+    assert!(world.sim.ct(201).expect("a CT").running, "it was started for its holder");
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_status_that_cannot_be_had_is_no_success() {
+    let mut world = World::new().set("POOL_TARGET_SIZE", "1").set("POOL_MIN_SIZE", "0");
+    world.sim.add_fault(FaultRule {
+        on: On::call("GET", "/nodes/*/tasks/*/status"),
+        which: sandbox_pool::sim::Which::First(20),
+        effect: Effect::FailBefore { status: 500, reason: "internal error".to_owned() },
+    });
+    world.sim.add_fault(FaultRule::once(
+        On::clone_of_any(),
+        Effect::TaskFails { exitstatus: "clone failed: lvcreate failed".to_owned() },
+    ));
+    world.start().await;
+    world.settle().await;
+    assert_eq!(world.count("CloneSucceeded"), 1);
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_containers_are_adopted_and_only_those() {
+    let mut world = World::new().set("POOL_TARGET_SIZE", "2").set("POOL_MIN_SIZE", "1");
+    world.sim.add_ct(CtSpec::new(210, "pool-9009-0a1b2c3d").adoptable());
+    world.sim.add_ct(CtSpec::new(211, "pool-9009-4e5f6a7b").running().adoptable());
+    world.sim.add_ct(CtSpec::new(212, "pvelxc-held").running());
+    world.start().await;
+    world.settle().await;
+    assert_eq!(world.container(210).phase.name(), "ready");
+    assert_eq!(world.container(211).phase.name(), "allocated", "it runs: somebody uses it");
+    assert!(world.state().container(Vmid(212)).is_none());
+    assert_eq!(world.count("ContainerDiscovered"), 2);
+    assert!(world.sim.violations().is_empty(), "{:?}", world.sim.violations());
+}

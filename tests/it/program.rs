@@ -1,0 +1,180 @@
+//! The program as its operator meets it: a real process, its words and its exit codes.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+
+use sandbox_pool::sim::{DEMO_SECRET, DEMO_TOKEN};
+use tempfile::TempDir;
+
+/// The program with an environment of its own and nothing else.
+fn program(settings: &[(&str, &str)], dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sandbox-pool"));
+    command.env_clear().envs(settings.iter().copied()).current_dir(dir);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A process that is killed with its handle.
+struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("a process");
+        let stdout = BufReader::new(child.stdout.take().expect("its output"));
+        let stderr = BufReader::new(child.stderr.take().expect("its errors"));
+        Self { child, stdout, stderr }
+    }
+
+    /// Reads what it prints until a line has these words.
+    fn until_it_prints(&mut self, words: &str) {
+        let mut line = String::new();
+        while !line.contains(words) {
+            line.clear();
+            let read = self.stdout.read_line(&mut line).expect("a line");
+            assert!(read > 0, "it ended before it printed `{words}`: {}", self.errors());
+        }
+    }
+
+    /// Reads what it logs until a line has these words.
+    fn until_it_logs(&mut self, words: &str) {
+        let mut line = String::new();
+        while !line.contains(words) {
+            line.clear();
+            assert!(
+                self.stderr.read_line(&mut line).expect("a line") > 0,
+                "it ended before it logged `{words}`"
+            );
+        }
+    }
+
+    fn errors(&mut self) -> String {
+        let mut text = String::new();
+        let _ = self.stderr.read_to_string(&mut text);
+        text
+    }
+
+    /// Tells it to stop and says how it ended.
+    fn terminate(mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+        let mut rest = String::new();
+        let _ = self.stderr.read_to_string(&mut rest);
+        self.child.wait().expect("its end").code()
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its address").to_string()
+}
+
+fn demo(listen: &str, data_dir: &Path) -> Command {
+    let settings = [
+        ("POOL_LISTEN", listen),
+        ("POOL_DATA_DIR", data_dir.to_str().expect("a path")),
+        ("TMPDIR", data_dir.to_str().expect("a path")),
+    ];
+    let mut command = program(&settings, data_dir);
+    command.arg("demo");
+    command
+}
+
+#[test]
+fn every_wrong_setting_is_told_at_once_with_exit_code_2() {
+    let dir = TempDir::new().expect("a directory");
+    let settings = [
+        ("POOL_TARGET_SIZE", "-1"),
+        ("POOL_LISTEN", "nowhere"),
+        ("CLONE_MODE", "half"),
+        ("PVE_API_URL", "ftp://pve"),
+    ];
+    let output = program(&settings, dir.path()).output().expect("an end");
+    assert_eq!(output.status.code(), Some(2));
+    let errors = text(&output);
+    for setting in ["POOL_TARGET_SIZE", "POOL_LISTEN", "CLONE_MODE", "PVE_API_URL", "PVE_API_TOKEN"] {
+        assert!(errors.contains(setting), "{setting} is not in: {errors}");
+    }
+}
+
+#[test]
+fn an_open_address_without_a_token_is_refused_with_both_ways_out() {
+    let dir = TempDir::new().expect("a directory");
+    let token = format!("{DEMO_TOKEN}={DEMO_SECRET}");
+    let settings = [
+        ("PVE_API_URL", "https://127.0.0.1:8006"),
+        ("PVE_API_TOKEN", token.as_str()),
+        ("POOL_LISTEN", "0.0.0.0:8007"),
+    ];
+    let output = program(&settings, dir.path()).output().expect("an end");
+    assert_eq!(output.status.code(), Some(2));
+    let errors = text(&output);
+    assert!(errors.contains("POOL_API_TOKEN") && errors.contains("POOL_ALLOW_UNAUTHENTICATED"), "{errors}");
+    assert!(!errors.contains(DEMO_SECRET));
+}
+
+#[test]
+fn a_second_demo_on_the_same_port_or_directory_says_who_is_there() {
+    let dir = TempDir::new().expect("a directory");
+    let listen = free_port();
+    let mut first = Running::start(demo(&listen, dir.path()));
+    first.until_it_prints("0 of 5 ready");
+    let output = demo(&listen, dir.path()).output().expect("an end");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains(&listen), "{}", text(&output));
+    let output = demo(&free_port(), dir.path()).output().expect("an end");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains(&first.child.id().to_string()), "{}", text(&output));
+    assert_eq!(first.terminate(), Some(0));
+}
+
+#[test]
+fn a_killed_process_is_followed_by_one_that_goes_on() {
+    let dir = TempDir::new().expect("a directory");
+    let (pve, listen) = (free_port(), free_port());
+    let mut simulator = program(&[], dir.path());
+    simulator.args(["sim", "--listen", &pve]);
+    let mut simulator = Running::start(simulator);
+    simulator.until_it_prints("A simulated Proxmox VE");
+    let (url, token) = (format!("http://{pve}"), format!("{DEMO_TOKEN}={DEMO_SECRET}"));
+    let data_dir = dir.path().join("data");
+    let settings = [
+        ("PVE_API_URL", url.as_str()),
+        ("PVE_API_TOKEN", token.as_str()),
+        ("POOL_LISTEN", listen.as_str()),
+        ("POOL_DATA_DIR", data_dir.to_str().expect("a path")),
+        ("POOL_TEMPLATES", "9009"),
+        ("POOL_TARGET_SIZE", "1"),
+    ];
+    let mut first = Running::start(program(&settings, dir.path()));
+    first.until_it_logs("CloneSubmitted");
+    drop(first);
+    let mut second = Running::start(program(&settings, dir.path()));
+    second.until_it_logs("CloneSucceeded");
+    assert_eq!(second.terminate(), Some(0));
+    let log = std::fs::read_dir(&data_dir)
+        .expect("the data directory")
+        .map(|entry| entry.expect("an entry").path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
+        .map(|path| std::fs::read_to_string(path).expect("a text"))
+        .expect("a log");
+    assert_eq!(log.matches("\"type\":\"CloneStarted\"").count(), 1, "the clone was made once");
+    assert!(log.trim_end().lines().last().expect("a line").contains("ServiceStopped"));
+}

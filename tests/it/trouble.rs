@@ -1,0 +1,307 @@
+//! What PVE may have against a clone or a hand-out: each a clear reason, and never a wrong consequence.
+
+use std::time::Duration;
+
+use sandbox_pool::domain::ids::Vmid;
+use sandbox_pool::sim::{CtSpec, DEMO_TOKEN, Demo, Effect, FaultRule, Model, On, Storage};
+use serde_json::json;
+
+use crate::world::{EPOCH, World};
+
+/// A demo cluster with something changed.
+fn with(change: impl FnOnce(&mut Model)) -> World {
+    let mut model = Demo::model(EPOCH, 1);
+    change(&mut model);
+    World::with_model(model)
+}
+
+/// The template backs off; the reason is in an allocate's answer, in the status and in the log, and another
+/// template works.
+async fn clear_reason(mut world: World, words: &str) {
+    world.change("POOL_TEMPLATES", "9009,9010");
+    world.start().await;
+    world
+        .until("a template that backs off", |state| {
+            state.template(Vmid(9009)).is_some_and(|template| template.backoff.is_some())
+        })
+        .await;
+    let answer = world.allocate("box").await;
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert!(answer.retry_after.is_some());
+    assert!(answer.body["detail"].as_str().expect("a detail").contains(words), "{}", answer.body);
+    let status = world.get("/status").await.ok();
+    let backoff = status["templates"]["9009"]["backoff"].to_string();
+    assert!(backoff.contains(words), "{backoff}");
+    assert!(world.events().iter().any(|envelope| {
+        envelope.event.type_name() == "TemplateBackedOff"
+            && serde_json::to_string(&envelope.event).expect("JSON").contains(words)
+    }));
+    let other = json!({ "template_vmid": 9010, "instance_id": "other" });
+    world.post("/allocate", Some(other)).await.ok();
+    assert!(world.sim.violations().is_empty(), "{:?}", world.sim.violations());
+}
+
+#[tokio::test(start_paused = true)]
+async fn storage_without_linked_clones_is_a_clear_reason_where_only_those_are_wanted() {
+    let world = with(|model| {
+        model.set_storage("plain", Storage { linkable: false, ..Storage::btrfs() });
+        model.grant(DEMO_TOKEN, "/storage/plain", &["Datastore.AllocateSpace", "Datastore.Audit"]);
+        model.add_ct(CtSpec::new(9100, "plain").storage("plain").template());
+    })
+    .set("CLONE_MODE", "linked")
+    .set("POOL_TEMPLATES", "9100");
+    let mut world = world;
+    world.start().await;
+    world.until("a back-off", |state| state.template(Vmid(9100)).is_some_and(|t| t.backoff.is_some())).await;
+    let answer = world.post("/allocate", Some(json!({ "template_vmid": 9100 }))).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.body["detail"].as_str().expect("a detail").contains("linked"), "{}", answer.body);
+}
+
+#[tokio::test(start_paused = true)]
+async fn storage_without_linked_clones_makes_full_ones_with_a_warning_in_auto_mode() {
+    let world = with(|model| {
+        model.set_storage("plain", Storage { linkable: false, ..Storage::btrfs() });
+        model.grant(DEMO_TOKEN, "/storage/plain", &["Datastore.AllocateSpace", "Datastore.Audit"]);
+        model.add_ct(CtSpec::new(9100, "plain").storage("plain").template());
+    })
+    .set("POOL_TEMPLATES", "9100:target=1:max=1:min=0")
+    .full()
+    .await;
+    assert_eq!(world.sim.ct(201).expect("a CT").linked_from, None, "a full clone");
+    let status = world.get("/status").await.ok();
+    assert!(status["templates"]["9100"]["warning"].is_string(), "{status}");
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_storage_is_a_clear_reason() {
+    let world = with(|model| {
+        model.set_storage("full", Storage { full: true, ..Storage::btrfs() });
+        model.grant(DEMO_TOKEN, "/storage/full", &["Datastore.AllocateSpace", "Datastore.Audit"]);
+        model.outside_destroy(9009);
+        model.add_ct(CtSpec::new(9009, "full").storage("full").template());
+    });
+    clear_reason(world, "no space left").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_privilege_is_a_clear_reason() {
+    let world = with(|model| {
+        model.outside_destroy(9009);
+        model.set_storage("private", Storage::btrfs());
+        model.add_ct(CtSpec::new(9009, "private").storage("private").template());
+    });
+    clear_reason(world, "Datastore.AllocateSpace").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_template_is_a_clear_reason() {
+    clear_reason(with(|model| model.outside_destroy(9009)), "does not exist").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_is_no_template_is_a_clear_reason() {
+    let world = with(|model| {
+        model.outside_destroy(9009);
+        model.add_ct(CtSpec::new(9009, "plain"));
+    });
+    clear_reason(world, "not a template").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn onboot_and_protection_of_a_template_do_not_pass_to_its_clones() {
+    let world = with(|model| {
+        model.outside_set(9009, "onboot", Some("1"));
+        model.outside_set(9009, "protection", Some("1"));
+    })
+    .full()
+    .await;
+    for vmid in world.made_at_pve() {
+        let ct = world.sim.ct(vmid).expect("a CT");
+        assert!(!ct.onboot && !ct.protection, "{vmid}");
+    }
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_sees_a_container_only_once_it_is_made_suffices() {
+    let token = "narrow@pve!pool";
+    let world = with(|model| {
+        model.add_pool("warm");
+        model.add_token(token, "secret", true);
+        model.grant(
+            token,
+            "/pool/warm",
+            &[
+                "VM.Audit",
+                "VM.Allocate",
+                "VM.PowerMgmt",
+                "VM.Config.Network",
+                "VM.Config.Options",
+                "VM.Snapshot",
+            ],
+        );
+        model.grant(token, "/vms/9009", &["VM.Audit", "VM.Clone"]);
+        model.grant(token, "/storage/pool", &["Datastore.AllocateSpace", "Datastore.Audit"]);
+        model.grant(token, "/sdn/zones/localnetwork/vmbr0", &["SDN.Use"]);
+        model.watch_token(token);
+    })
+    .set("PVE_RESOURCE_POOL", "warm");
+    let mut world = world;
+    let transport = world.sim.transport(token, "secret");
+    world.through(|_| std::sync::Arc::new(transport));
+    world.start().await;
+    world.settle().await;
+    world.allocate("box").await.ok();
+    world.settle().await;
+    assert!(world.sim.violations().is_empty(), "{:?}", world.sim.violations());
+    assert_eq!(world.count("CloneFailed"), 0);
+    assert_eq!(world.count("ContainerLost"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_revoked_for_a_minute_costs_no_container() {
+    let world = World::new().full().await;
+    world.allocate("held").await.ok();
+    world.settle().await;
+    let before = world.made_at_pve();
+    world.sim.set_token_enabled(DEMO_TOKEN, false);
+    let answer = world.allocate("box").await;
+    assert_eq!(answer.status, 502, "{}", answer.body);
+    assert!(answer.body["detail"].as_str().expect("a detail").contains("Authentication failed"));
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    world.sim.set_token_enabled(DEMO_TOKEN, true);
+    world.settle().await;
+    assert!(world.made_at_pve().is_superset(&before));
+    assert_eq!(world.count("Removed") + world.count("ContainerLost"), 0);
+    world.allocate("box").await.ok();
+    world.settle().await;
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_does_not_start_is_replaced_and_the_caller_gets_the_next() {
+    let world = World::new().full().await;
+    let exitstatus = "startup for container '201' failed".to_owned();
+    world.sim.add_fault(FaultRule::once(On::start(), Effect::TaskFails { exitstatus }));
+    let body = world.allocate("box").await.ok();
+    assert_eq!(body["vmid"], 202);
+    assert_eq!(world.sim.ct(202).expect("a CT").hostname.as_deref(), Some("box"));
+    world.settle().await;
+    assert!(world.sim.ct(201).is_none(), "the one that failed is gone");
+    assert_eq!(world.count("ContainerStartFailed"), 1);
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clone_whose_answer_was_lost_is_found_and_not_made_twice() {
+    let mut world = World::new().set("POOL_TARGET_SIZE", "2").set("POOL_MIN_SIZE", "1");
+    world.sim.add_fault(FaultRule::once(On::clone_of_any(), Effect::DropAfter));
+    world.start().await;
+    world.settle().await;
+    assert_eq!(world.count("CloneUncertain"), 1);
+    assert_eq!(world.made_at_pve().len(), 2);
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clone_that_was_never_taken_on_is_made_after_it_was_looked_for() {
+    let mut world = World::new().set("POOL_TARGET_SIZE", "2").set("POOL_MIN_SIZE", "1");
+    world.sim.add_fault(FaultRule::once(On::clone_of_any(), Effect::DropBefore));
+    world.start().await;
+    world.settle().await;
+    assert_eq!(world.made_at_pve().len(), 2);
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clone_whose_worker_dies_is_quarantined_with_the_command_that_frees_it() {
+    let mut world = World::new().set("POOL_TARGET_SIZE", "1").set("POOL_MIN_SIZE", "0");
+    world.sim.add_fault(FaultRule::once(On::clone_of_any(), Effect::TaskDies));
+    world.start().await;
+    world
+        .until("a quarantined container", |state| {
+            state.containers.values().any(|container| container.phase.name() == "quarantined")
+        })
+        .await;
+    let status = world.get("/status").await.ok().to_string();
+    assert!(status.contains("pct unlock 9009") && status.contains("pct unlock 201"), "{status}");
+    // A person does as they are told.
+    world.sim.outside_unlock(9009);
+    world.sim.outside_unlock(201);
+    world.until("the end of it", |state| state.container(Vmid(201)).is_none()).await;
+    world.settle().await;
+    assert!(world.sim.ct(201).is_none(), "what the clone left is destroyed");
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_wait_while_pve_is_away_and_are_served_when_it_returns() {
+    let world = World::new().full().await;
+    world.sim.front_end_down();
+    let waiting = world.allocating("box");
+    world.until("PVE to be missed", |state| !state.pve_reachable()).await;
+    assert_eq!(world.get("/health").await.ok()["status"], "degraded");
+    assert_eq!(world.get("/ready").await.status, 503);
+    world.sim.front_end_up();
+    waiting.await.expect("an answer").ok();
+    world.settle().await;
+    assert_eq!((world.count("PveUnreachable"), world.count("PveReachable")), (1, 1));
+    assert_eq!(world.get("/ready").await.status, 200);
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn sandboxes_that_become_templates_and_their_clones_are_never_touched_or_adopted() {
+    let world = World::new().set("POOL_TARGET_SIZE", "1").set("POOL_MIN_SIZE", "0").full().await;
+    world.allocate("box").await.ok();
+    world.settle().await;
+    // Its holder clones it without a description, makes a template of the clone, and clones that.
+    let inherited = world.sim.ct(201).expect("a CT").description.expect("a description");
+    world.sim.with(|model| {
+        model.add_ct(CtSpec::new(7000, "snapshot").description(&inherited));
+        model.convert_to_template(7000);
+        model.add_ct(CtSpec::new(7001, "from-snapshot").description(&inherited));
+        model.mark_foreign(7000);
+        model.mark_foreign(7001);
+    });
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    world.sim.with(|model| model.convert_to_template(201));
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    assert_eq!(world.count("ContainerDiscovered"), 0);
+    for vmid in [201, 7000, 7001] {
+        assert!(world.sim.ct(vmid).is_some(), "{vmid} is still there");
+    }
+    assert!(world.state().container(Vmid(201)).is_none(), "a template is no container of the pool");
+    assert!(world.sim.violations().is_empty(), "{:?}", world.sim.violations());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vmid_that_its_holder_freed_and_somebody_else_took_is_never_touched() {
+    let world = World::new().set("POOL_TARGET_SIZE", "1").set("POOL_MIN_SIZE", "0").full().await;
+    world.allocate("box").await.ok();
+    world.sim.outside_destroy(201);
+    world.sim.add_ct(CtSpec::new(201, "somebody").running());
+    world.sim.with(|model| model.mark_foreign(201));
+    let released = world.post("/release/201", None).await;
+    assert_ne!(released.status, 500, "{}", released.body);
+    let removed = world.delete("/containers/201").await;
+    assert_eq!(removed.status, 404, "{}", removed.body);
+    let ct = world.sim.ct(201).expect("somebody's CT");
+    assert!(ct.running);
+    assert_eq!(ct.hostname.as_deref(), Some("somebody"));
+    assert_eq!(world.count("ContainerLost"), 1);
+    assert!(world.sim.violations().is_empty(), "{:?}", world.sim.violations());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_ends_with_warnings_is_no_failure() {
+    let mut world = World::new().set("POOL_TARGET_SIZE", "1").set("POOL_MIN_SIZE", "0");
+    world.sim.add_fault(FaultRule::always(On::clone_of_any(), Effect::TaskWarns));
+    world.sim.add_fault(FaultRule::always(On::start(), Effect::TaskWarns));
+    world.start().await;
+    world.settle().await;
+    world.allocate("box").await.ok();
+    assert_eq!(world.count("CloneFailed") + world.count("ContainerStartFailed"), 0);
+}
