@@ -1,7 +1,7 @@
 //! Turns a command into events: the rules of the pool.
 //!
 //! A decision works on a copy of State into which each event is folded as it is made, so that a rule sees
-//! what the rules before it decided. After every command the standing rules ([`settle`]) have their say.
+//! what the rules before it decided. After every command the standing rules (`settle`) have their say.
 
 mod clone;
 mod container;
