@@ -59,6 +59,8 @@ fn quick(expr: &str) -> String {
 #[ignore = "needs a Prometheus that scrapes the service: .ci/prometheus"]
 async fn every_panel_and_every_rule_has_data() {
     let prometheus = Prometheus::of_environment();
+    let load = "sum(sandbox_pool_allocation_duration_seconds_count{result=\"completed\"}) >= 10";
+    prometheus.until_data("the load", load).await;
     let with_endpoint = prometheus.has_data("sandbox_pool_webhook_enabled").await;
     for name in DASHBOARDS {
         for query in panel_queries(name) {
