@@ -24,12 +24,20 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     get,
     path = routes::STATUS.path,
     tag = "pool",
-    params(("min_seq" = Option<u64>, Query, description = "Wait up to two seconds for this event")),
+    params(
+        ("min_seq" = Option<u64>, Query, description = "Wait up to two seconds for this event"),
+        ("containers" = Option<bool>, Query, description = "Whether containers are listed; true unless given"),
+    ),
     responses((status = 200, description = "The pool", body = PoolStatus)),
 )]
 async fn status(app: App, asked: Asked) -> Result<Response, Problem> {
     let published = seen(&app, &asked).await?;
-    let mut response = json(&PoolStatus::of(&published, app.desk().now()))?;
+    let now = app.desk().now();
+    let status = match asked.query.flag("containers")? {
+        Some(false) => PoolStatus::without_containers(&published, now),
+        Some(true) | None => PoolStatus::of(&published, now),
+    };
+    let mut response = json(&status)?;
     set_seq(&mut response, published.head);
     Ok(response)
 }
