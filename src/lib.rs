@@ -10,3 +10,4 @@ pub mod log;
 pub mod logging;
 pub mod pve;
 pub mod sim;
+pub mod tail;

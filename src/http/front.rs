@@ -26,6 +26,7 @@ use super::routes::{self, Found};
 use super::{allocate, containers, health, openapi, status, templates};
 use crate::clock::Stopwatch;
 use crate::desk::Desk;
+use crate::log::Reader;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -46,6 +47,7 @@ pub struct App(Arc<Shared>);
 struct Shared {
     desk: Desk,
     limits: Limits,
+    log: Reader,
 }
 
 /// Who may come in.
@@ -68,8 +70,8 @@ pub struct Front {
 
 impl App {
     /// What handlers need.
-    pub fn new(desk: Desk, limits: Limits) -> Self {
-        Self(Arc::new(Shared { desk, limits }))
+    pub fn new(desk: Desk, limits: Limits, log: Reader) -> Self {
+        Self(Arc::new(Shared { desk, limits, log }))
     }
 
     /// The front desk.
@@ -80,6 +82,11 @@ impl App {
     /// What a request may cost.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// What happened.
+    pub fn log(&self) -> &Reader {
+        &self.0.log
     }
 }
 

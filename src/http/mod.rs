@@ -8,6 +8,7 @@ pub mod auth;
 pub mod browser;
 pub mod codes;
 pub mod errors;
+pub mod events;
 pub mod limits;
 pub mod openapi;
 pub mod routes;
@@ -20,6 +21,7 @@ mod health;
 mod request;
 mod respond;
 mod serve;
+mod stall;
 mod status;
 mod templates;
 

@@ -26,7 +26,7 @@ use super::front::App;
 use super::request::Asked;
 use super::respond::handle;
 use super::routes::{self, Route};
-use super::{allocate, containers, health, status, templates};
+use super::{allocate, containers, events, health, status, templates};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -54,6 +54,8 @@ use super::{allocate, containers, health, status, templates};
         templates::configure,
         templates::drain,
         templates::refresh,
+        events::events,
+        events::follow_js,
         openapi,
     ),
     components(schemas(ProblemDocument, FieldError, Code)),

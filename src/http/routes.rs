@@ -145,6 +145,20 @@ pub static DRAIN: Route = delete("/templates/{vmid}", &[Code::TemplateNotFound])
 /// `POST /templates/{vmid}/refresh`
 pub static REFRESH: Route =
     post("/templates/{vmid}/refresh", false, &[Code::TemplateNotFound, Code::TemplateDrained]);
+/// `GET /events`
+pub static EVENTS: Route = get(
+    "/events",
+    &[
+        Code::UnknownFilter,
+        Code::InvalidRequest,
+        Code::TooManyStreams,
+        Code::EventsPruned,
+        Code::EventsElsewhere,
+    ],
+);
+/// `GET /follow.js`
+pub static FOLLOW_JS: Route =
+    Route { method: Method::GET, path: "/follow.js", takes_body: false, open: true, problems: &[] };
 /// `GET /openapi.json`
 pub static OPENAPI: Route = get("/openapi.json", &[]);
 
@@ -163,6 +177,8 @@ pub static ALL: &[&Route] = &[
     &CONFIGURE,
     &DRAIN,
     &REFRESH,
+    &EVENTS,
+    &FOLLOW_JS,
     &OPENAPI,
 ];
 
