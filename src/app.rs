@@ -26,10 +26,11 @@ use crate::domain::state::{HandOut, State};
 use crate::engine::{Engine, EngineLoop, Published, Refused};
 use crate::http::auth::Tokens;
 use crate::http::browser::AllowedHosts;
+use crate::http::events::Streams;
 use crate::http::limits::Limits;
 use crate::http::{App, Front, Guards};
 use crate::log::{self, Opened, Options};
-use crate::metrics::{self, Metrics, Opening};
+use crate::metrics::{self, Opening};
 use crate::pve::{BuildError, Fingerprint, HttpTransport, InvalidFingerprint, Pve, TlsOptions};
 use crate::{provision, reconcile};
 
@@ -104,6 +105,7 @@ pub struct Service {
     http: Task,
     stop_workers: CancellationToken,
     stop_counting: CancellationToken,
+    stop_streams: CancellationToken,
     stop_serving: CancellationToken,
 }
 
@@ -142,7 +144,8 @@ impl Service {
         let World { listener, pve, clock, mut chance } = world;
         let (opened, opening) = open_log(config, chance.u32(..)).await?;
         let (engine_loop, engine) = EngineLoop::new(opened.writer, opened.projection, clock, chance.fork());
-        let metrics = measure::metrics(engine.clone(), opened.reader, clock, &config.data_dir)?;
+        let reader = opened.reader;
+        let metrics = measure::metrics(engine.clone(), reader.clone(), clock, &config.data_dir)?;
         metrics.log_opened(opening);
         let engine_loop = engine_loop.observed_by(metrics.log_observer());
         let pve = measure::of_pve(pve, &metrics);
@@ -155,7 +158,19 @@ impl Service {
         let reconcile = reconcile::run(engine.clone(), pve.clone(), clock, interval, stop);
         let stop_counting = CancellationToken::new();
         let counting = metrics.clone().run(stop_counting.clone());
-        let front = front(config, engine.clone(), pve, clock, chance.fork(), &metrics);
+        let stop_streams = CancellationToken::new();
+        let most = config.http.max_streams;
+        let streams = Streams::new(&engine, reader.clone(), most, chance.fork(), stop_streams.clone());
+        measure::of_streams(&streams, &metrics);
+        let desk = desk(config, engine.clone(), pve, clock);
+        let app = App::new(desk, limits(&config.http), reader);
+        let rendered = metrics.clone();
+        let rooms = [
+            crate::http::metrics::room(&app, Arc::new(move || rendered.render())),
+            crate::http::events::room(&streams),
+        ];
+        let front = Front::new(app, guards(&config.http), chance, rooms);
+        let front = measure::of_http(front, &metrics);
         let http = crate::http::serve(listener, front.clone(), stop_serving.clone().cancelled_owned());
         Ok(Self {
             engine,
@@ -167,6 +182,7 @@ impl Service {
             http: Task::spawn(http),
             stop_workers,
             stop_counting,
+            stop_streams,
             stop_serving,
         })
     }
@@ -205,6 +221,8 @@ impl Service {
                 tracing::warn!(%error, "the log has no clean end; nothing that was answered is missing");
             }
         }
+        // Watchers have seen the last event by now, or see it before their stream ends.
+        self.stop_streams.cancel();
         self.http.ended().await;
         self.stop_counting.cancel();
         self.counting.ended().await;
@@ -274,24 +292,13 @@ async fn begin(engine: &Engine, settings: &Settings) -> Result<(), RunError> {
     engine.submit(start, None, false).await.map(|_| ()).map_err(RunError::Start)
 }
 
-fn front(
-    config: &Config,
-    engine: Engine,
-    pve: Pve,
-    clock: Clock,
-    chance: fastrand::Rng,
-    metrics: &Metrics,
-) -> Front {
+fn desk(config: &Config, engine: Engine, pve: Pve, clock: Clock) -> Desk {
     let node = config.settings.node.as_deref().map(Node::from);
     let read_template: ReadTemplate = Arc::new(move |template| {
         let (pve, node) = (pve.clone(), node.clone());
         async move { provision::read_template(&pve, node, template).await }.boxed()
     });
-    let desk = Desk::new(engine, clock, read_template, Patience::default());
-    let app = App::new(desk, limits(&config.http));
-    let rendered = metrics.clone();
-    let rooms = [crate::http::metrics::room(&app, Arc::new(move || rendered.render()))];
-    measure::of_http(Front::new(app, guards(&config.http), chance, rooms), metrics)
+    Desk::new(engine, clock, read_template, Patience::default())
 }
 
 fn limits(http: &HttpConfig) -> Limits {

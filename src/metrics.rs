@@ -32,7 +32,7 @@ use crate::clock::Clock;
 use crate::domain::time::Timestamp;
 use crate::engine::{Engine, LogObserver, LogStep};
 use crate::log::{ReadError, Reader};
-use figures::{Attempt, Figures, ResetReason};
+use figures::{Attempt, Figures};
 use gauges::EmptySince;
 use ledger::Ledger;
 use machine::{Place, Process};
@@ -316,12 +316,9 @@ impl Shared {
     /// Counters that others keep.
     fn count_figures(&self) {
         let streams = self.figures.streams();
-        self.registry.counter(names::STREAM_EVENTS, &[]).absolute(streams.events());
-        self.registry.counter(names::STREAM_EVICTIONS, &[]).absolute(streams.evictions());
-        for reason in ResetReason::ALL {
-            let resets = self.registry.counter(names::STREAM_RESETS, &[reason.as_str().into()]);
-            resets.absolute(streams.resets(reason));
-        }
+        self.registry.counter(names::STREAM_EVENTS, &[]).absolute(streams.events);
+        self.registry.counter(names::STREAM_EVICTIONS, &[]).absolute(streams.evictions);
+        self.registry.counter(names::STREAM_RESETS, &[]).absolute(streams.resets);
         for (name, endpoint) in self.figures.endpoints() {
             for attempt in Attempt::ALL {
                 let labels = [Cow::Owned(name.clone()), attempt.as_str().into()];

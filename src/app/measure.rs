@@ -6,8 +6,10 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::http::codes::Code;
+use crate::http::events::Streams;
 use crate::http::{Front, routes};
 use crate::log::Reader;
+use crate::metrics::figures::StreamReading;
 use crate::metrics::{CatalogueError, Known, Metrics, Sources};
 use crate::pve::{self, Pve};
 
@@ -27,6 +29,17 @@ pub(super) fn of_pve(pve: Pve, metrics: &Metrics) -> Pve {
     pve.observed_by(Arc::new(move |called| {
         metrics.pve_called(called.name, called.outcome.as_str(), called.write, called.took);
     }))
+}
+
+/// The event streams, asked at each scrape.
+pub(super) fn of_streams(streams: &Streams, metrics: &Metrics) {
+    let figures = streams.figures();
+    metrics.figures().read_streams_by(Arc::new(move || StreamReading {
+        subscribers: figures.subscribers() as u64,
+        events: figures.frames(),
+        evictions: figures.evicted(),
+        resets: figures.resets(),
+    }));
 }
 
 /// HTTP, with each of its answers measured.

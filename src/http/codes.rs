@@ -112,6 +112,14 @@ codes! {
     StillRemoving GATEWAY_TIMEOUT "still_removing" "The removal goes on",
     /// State has not come to the event that was asked for.
     NotYetThere SERVICE_UNAVAILABLE "not_yet_there" "That event is not there yet",
+    /// A filter of events by a word that nobody knows.
+    UnknownFilter BAD_REQUEST "unknown_filter" "There is no such filter",
+    /// As many followers of events as are let in.
+    TooManyStreams SERVICE_UNAVAILABLE "too_many_streams" "Too many follow the events",
+    /// The events that were asked for are no longer kept.
+    EventsPruned GONE "events_pruned" "Those events are no longer kept",
+    /// The place that was asked for is not of this log.
+    EventsElsewhere GONE "events_elsewhere" "That place is not of this log",
     /// The disk does not take events.
     LogUnwritable SERVICE_UNAVAILABLE "log_unwritable" "The event log cannot be written",
     /// More commands wait than are taken.

@@ -26,7 +26,7 @@ use super::front::App;
 use super::request::Asked;
 use super::respond::handle;
 use super::routes::{self, Route};
-use super::{allocate, containers, health, metrics, status, templates};
+use super::{allocate, containers, events, health, metrics, page, status, templates};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -55,6 +55,9 @@ use super::{allocate, containers, health, metrics, status, templates};
         templates::drain,
         templates::refresh,
         metrics::metrics,
+        events::events,
+        events::follow_js,
+        page::page,
         openapi,
     ),
     components(schemas(ProblemDocument, FieldError, Code)),

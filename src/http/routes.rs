@@ -149,6 +149,23 @@ pub static REFRESH: Route =
     post("/templates/{vmid}/refresh", false, &[Code::TemplateNotFound, Code::TemplateDrained]);
 /// `GET /metrics`
 pub static METRICS: Route = get("/metrics", &[]);
+/// `GET /events`
+pub static EVENTS: Route = get(
+    "/events",
+    &[
+        Code::UnknownFilter,
+        Code::InvalidRequest,
+        Code::TooManyStreams,
+        Code::EventsPruned,
+        Code::EventsElsewhere,
+    ],
+);
+/// `GET /follow.js`
+pub static FOLLOW_JS: Route =
+    Route { method: Method::GET, path: "/follow.js", takes_body: false, open: true, problems: &[] };
+/// `GET /`
+pub static PAGE: Route =
+    Route { method: Method::GET, path: "/", takes_body: false, open: true, problems: &[] };
 /// `GET /openapi.json`
 pub static OPENAPI: Route = get("/openapi.json", &[]);
 
@@ -168,6 +185,9 @@ pub static ALL: &[&Route] = &[
     &DRAIN,
     &REFRESH,
     &METRICS,
+    &EVENTS,
+    &FOLLOW_JS,
+    &PAGE,
     &OPENAPI,
 ];
 

@@ -45,6 +45,13 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+/// An open log in memory, for tests of those who read it.
+#[cfg(test)]
+pub(crate) fn open_in_memory<P: Projection>(options: Options) -> Opened<P> {
+    let disk = std::sync::Arc::new(disk_memory::Memory::default());
+    open::open_on(disk, options, None).expect("an empty log in memory opens")
+}
+
 pub use error::{AppendError, Certain, Damage, Flaw, OpenError, ReadError};
 pub use offline::{VerifyReport, read_all, verify};
 pub use open::{Opened, Options, Report, SnapshotUse, SyncFailurePolicy, TornTail, open};

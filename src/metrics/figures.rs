@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::domain::ids::Seq;
 use crate::domain::time::Timestamp;
@@ -11,49 +11,27 @@ use crate::domain::time::Timestamp;
 pub const MOST_ENDPOINTS: usize = 50;
 
 /// What streams and webhooks say of themselves. Clones are the same figures.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Figures {
-    streams: Arc<StreamFigures>,
+    streams: Arc<OnceLock<ReadStreams>>,
     endpoints: Arc<Mutex<BTreeMap<String, Arc<EndpointFigures>>>>,
 }
 
-/// What event streams say of themselves.
-#[derive(Debug, Default)]
-pub struct StreamFigures {
-    subscribers: AtomicU64,
-    events: AtomicU64,
-    evictions: AtomicU64,
-    resets: [AtomicU64; ResetReason::ALL.len()],
+/// What event streams say of themselves when they are asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamReading {
+    /// Streams that are open.
+    pub subscribers: u64,
+    /// Events that were sent, over all streams.
+    pub events: u64,
+    /// Streams that were ended because their reader did not read.
+    pub evictions: u64,
+    /// Readers that could not go on where they were.
+    pub resets: u64,
 }
 
-/// An open stream; it is closed when this is dropped.
-#[derive(Debug)]
-pub struct OpenStream(Arc<StreamFigures>);
-
-/// Why a reader cannot go on where it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResetReason {
-    /// The events behind it were pruned.
-    Trimmed,
-    /// It is ahead of the log.
-    Future,
-    /// It was in another log.
-    OtherLog,
-}
-
-impl ResetReason {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Trimmed, Self::Future, Self::OtherLog];
-
-    /// The stable word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Trimmed => "trimmed",
-            Self::Future => "future",
-            Self::OtherLog => "other_log",
-        }
-    }
-}
+/// Asks the event streams.
+pub type ReadStreams = Arc<dyn Fn() -> StreamReading + Send + Sync>;
 
 /// How a delivery that was tried ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,9 +70,14 @@ pub struct EndpointFigures {
 }
 
 impl Figures {
-    /// Those of event streams.
-    pub fn streams(&self) -> Arc<StreamFigures> {
-        Arc::clone(&self.streams)
+    /// Where the event streams are asked. There is one such place.
+    pub fn read_streams_by(&self, read: ReadStreams) {
+        // A second is a mistake of the composition root's; the first stays.
+        let _ = self.streams.set(read);
+    }
+
+    pub(super) fn streams(&self) -> StreamReading {
+        self.streams.get().map(|read| read()).unwrap_or_default()
     }
 
     /// Those of an endpoint, by the name that it is configured with; never its URL.
@@ -113,51 +96,6 @@ impl Figures {
     pub(super) fn endpoints(&self) -> Vec<(String, Arc<EndpointFigures>)> {
         let endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
         endpoints.iter().map(|(name, figures)| (name.clone(), Arc::clone(figures))).collect()
-    }
-}
-
-impl StreamFigures {
-    /// A stream was opened.
-    pub fn open(self: Arc<Self>) -> OpenStream {
-        self.subscribers.fetch_add(1, Relaxed);
-        OpenStream(self)
-    }
-
-    /// Events were sent.
-    pub fn sent(&self, events: u64) {
-        self.events.fetch_add(events, Relaxed);
-    }
-
-    /// A stream was ended because its reader did not read.
-    pub fn evicted(&self) {
-        self.evictions.fetch_add(1, Relaxed);
-    }
-
-    /// A reader could not go on where it was.
-    pub fn reset(&self, reason: ResetReason) {
-        self.resets[reason as usize].fetch_add(1, Relaxed);
-    }
-
-    pub(super) fn subscribers(&self) -> u64 {
-        self.subscribers.load(Relaxed)
-    }
-
-    pub(super) fn events(&self) -> u64 {
-        self.events.load(Relaxed)
-    }
-
-    pub(super) fn evictions(&self) -> u64 {
-        self.evictions.load(Relaxed)
-    }
-
-    pub(super) fn resets(&self, reason: ResetReason) -> u64 {
-        self.resets[reason as usize].load(Relaxed)
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.0.subscribers.fetch_sub(1, Relaxed);
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) fn of_state(
 
 /// What streams and webhooks say.
 pub(super) fn of_figures(registry: &Registry, figures: &Figures, head: Seq, now: Timestamp) {
-    registry.gauge(names::STREAM_SUBSCRIBERS, &[]).set(figures.streams().subscribers() as f64);
+    registry.gauge(names::STREAM_SUBSCRIBERS, &[]).set(figures.streams().subscribers as f64);
     for (name, endpoint) in figures.endpoints() {
         let set = |metric, value: f64| registry.gauge(metric, &[owned(&name)]).set(value);
         let cursor = endpoint.cursor();
