@@ -186,6 +186,10 @@ impl Service {
             Ok(_) => self.ended.ended().await,
             Err(error) => {
                 tracing::warn!(%error, "the log has no clean end; nothing that was answered is missing");
+                // A command that the engine never got does not end it.
+                if !matches!(error, Refused::Overloaded) {
+                    self.ended.ended().await;
+                }
             }
         }
         self.http.ended().await;

@@ -6,6 +6,9 @@
 mod outcome;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};

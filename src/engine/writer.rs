@@ -17,7 +17,7 @@ use crate::domain::decide::{Decision, decide};
 use crate::domain::event::{Cause, Envelope};
 use crate::domain::ids::{AllocationId, Seq};
 use crate::domain::plan::wake_at;
-use crate::domain::state::{ServicePhase, State};
+use crate::domain::state::State;
 use crate::log::{AppendError, Projection, Writer};
 
 /// Commands decided in one round: enough to fill a sync, few enough to answer soon.
@@ -51,6 +51,8 @@ pub struct EngineLoop {
     outcomes: Outcomes,
     left: mpsc::UnboundedReceiver<AllocationId>,
     unwritable: Option<(String, Stopwatch)>,
+    /// The last command of the process came, whether or not it could be written.
+    told_to_end: bool,
 }
 
 /// A command that was decided in this round and waits for the disk.
@@ -68,18 +70,31 @@ impl EngineLoop {
         let (published, receiver) =
             watch::channel(Published { state: Arc::clone(&state), head: state.head, unwritable: None });
         let engine = Engine::new(sender, receiver);
-        let engine_loop =
-            Self { log, state, clock, chance, queue, published, outcomes, left, unwritable: None };
+        let engine_loop = Self {
+            log,
+            state,
+            clock,
+            chance,
+            queue,
+            published,
+            outcomes,
+            left,
+            unwritable: None,
+            told_to_end: false,
+        };
         (engine_loop, engine)
     }
 
-    /// Runs until the command `Stop` is durable, or every handle is gone.
+    /// Runs until the command `Stop`, or until every handle is gone.
+    ///
+    /// A log that cannot be written does not keep it: whoever waits hears of the end, and the next start
+    /// finds what is durable.
     pub async fn run(mut self) {
-        while let Some(round) = self.next_round().await {
+        while !self.told_to_end
+            && let Some(round) = self.next_round().await
+        {
+            self.told_to_end = round.iter().any(|submission| submission.command == Command::Stop);
             self.work(round);
-            if self.state.service.phase == ServicePhase::Stopped && self.state.head > Seq(0) {
-                break;
-            }
         }
         if let Err(error) = self.log.snapshot(&*self.state) {
             tracing::warn!(%error, "no snapshot was written; the next start replays more");
