@@ -23,7 +23,7 @@ use crate::domain::command::Command;
 use crate::domain::ids::Node;
 use crate::domain::settings::Settings;
 use crate::domain::state::{HandOut, State};
-use crate::engine::{Engine, EngineLoop, Published, Refused};
+use crate::engine::{Engine, EngineLoop, Keep, Published, Refused};
 use crate::http::auth::Tokens;
 use crate::http::browser::AllowedHosts;
 use crate::http::events::Streams;
@@ -147,7 +147,8 @@ impl Service {
         let reader = opened.reader;
         let metrics = measure::metrics(engine.clone(), reader.clone(), clock, &config.data_dir)?;
         metrics.log_opened(opening);
-        let engine_loop = engine_loop.observed_by(metrics.log_observer());
+        let keep = Keep { days: config.log.retention_days, bytes: config.log.retention_bytes };
+        let engine_loop = engine_loop.observed_by(metrics.log_observer()).keeping(keep);
         let pve = measure::of_pve(pve, &metrics);
         let ended = spawn_engine(engine_loop)?;
         begin(&engine, &config.settings).await?;
@@ -219,6 +220,10 @@ impl Service {
             Ok(_) => self.ended.ended().await,
             Err(error) => {
                 tracing::warn!(%error, "the log has no clean end; nothing that was answered is missing");
+                // A command that the engine never got does not end it.
+                if !matches!(error, Refused::Overloaded) {
+                    self.ended.ended().await;
+                }
             }
         }
         // Watchers have seen the last event by now, or see it before their stream ends.
@@ -337,19 +342,21 @@ async fn finish_hand_outs(engine: &Engine, clock: Clock) {
     }
 }
 
-/// The order to stop that a terminal or a service manager gives.
-pub async fn told_to_stop() {
+/// The order to stop that a terminal or a service manager gives, heard from the call on. Needs a runtime.
+pub fn told_to_stop() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be heard; only killing ends this process");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        biased;
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let signals =
+        signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
+    async {
+        let Ok((mut terminate, mut interrupt)) = signals else {
+            tracing::error!("signals cannot be heard; only killing ends this process");
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }
 

@@ -209,9 +209,10 @@ fn show_settings(format: SettingsFormat) -> anyhow::Result<()> {
 
 #[tokio::main]
 async fn serve(config: Config) -> anyhow::Result<()> {
+    let stop = app::told_to_stop();
     let listener = app::listen(config.listen).await?;
     let pve = app::connect(&config)?;
-    Ok(app::run(config, app::world(listener, pve), app::told_to_stop()).await?)
+    Ok(app::run(config, app::world(listener, pve), stop).await?)
 }
 
 /// The demo's own settings stand below whatever was given, but for the PVE that it simulates.
@@ -222,6 +223,11 @@ fn demo(mut sources: Sources<'static>, burst: bool) -> Result<(), Failure> {
         if name.starts_with("PVE_") || !given {
             sources.env.insert(name.to_owned(), value);
         }
+    }
+    // Whoever tries the lines that it prints has no token.
+    for secret in ["POOL_API_TOKEN", "POOL_READ_TOKEN"] {
+        sources.env.remove(secret);
+        sources.dotenv.values.remove(secret);
     }
     let (config, warnings) = Config::load(&sources)?;
     start_logging(&config, &warnings)?;

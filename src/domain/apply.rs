@@ -126,6 +126,7 @@ impl State {
             }
             Event::TemplateConfigured(e) => self.update_template(e.template, |template| {
                 template.sizes = e.sizes;
+                template.warm_goal = None;
                 template.drained = false;
                 template.interrupted = None;
                 template.backoff = None;

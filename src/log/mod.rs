@@ -58,4 +58,4 @@ pub use open::{Opened, Options, Report, SnapshotUse, SyncFailurePolicy, TornTail
 pub use reader::{Reader, Record};
 pub use repair::{LeftOut, RepairReport, repair};
 pub use snapshot::Projection;
-pub use writer::{AppendStats, Sizes, Writer};
+pub use writer::{AppendStats, Retention, Sizes, Writer};
