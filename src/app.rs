@@ -28,6 +28,7 @@ use crate::http::limits::Limits;
 use crate::http::{App, Front, Guards};
 use crate::log::{self, Opened, Options};
 use crate::pve::{BuildError, Fingerprint, HttpTransport, InvalidFingerprint, Pve, TlsOptions};
+use crate::webhook::Webhooks;
 use crate::{provision, reconcile};
 
 /// How long hand-outs under way may take to finish when the service stops.
@@ -54,6 +55,9 @@ pub enum RunError {
     /// The engine did not take the first command.
     #[error("cannot begin the event log")]
     Start(#[source] Refused),
+    /// Webhooks cannot be sent.
+    #[error("cannot begin webhooks")]
+    Webhooks(#[from] crate::webhook::StartError),
     /// A thread cannot be had.
     #[error("cannot start the engine's thread")]
     Thread(#[source] std::io::Error),
@@ -132,6 +136,7 @@ impl Service {
     pub async fn start(config: &Config, world: World) -> Result<Self, RunError> {
         let World { listener, pve, clock, mut chance } = world;
         let opened = open_log(config, chance.u32(..)).await?;
+        let reader = opened.reader;
         let (engine_loop, engine) = EngineLoop::new(opened.writer, opened.projection, clock, chance.fork());
         let ended = spawn_engine(engine_loop)?;
         begin(&engine, &config.settings).await?;
@@ -140,14 +145,19 @@ impl Service {
         let stop = stop_workers.clone();
         let provision = provision::run(engine.clone(), pve.clone(), clock, stop.clone());
         let reconcile = reconcile::run(engine.clone(), pve.clone(), clock, interval, stop);
-        let front = front(config, engine.clone(), pve, clock, chance.fork());
+        let (webhooks, deliveries) =
+            Webhooks::start(&config.webhooks, &engine, reader, clock, chance.fork(), &stop_workers).await?;
+        let front = front(config, engine.clone(), pve, clock, chance.fork(), &webhooks);
         let http = crate::http::serve(listener, front.clone(), stop_serving.clone().cancelled_owned());
         Ok(Self {
             engine,
             front,
             clock,
             ended,
-            workers: vec![Task::spawn(provision), Task::spawn(reconcile)],
+            workers: [Task::spawn(provision), Task::spawn(reconcile)]
+                .into_iter()
+                .chain(deliveries.into_iter().map(Task::spawn))
+                .collect(),
             http: Task::spawn(http),
             stop_workers,
             stop_serving,
@@ -253,7 +263,14 @@ async fn begin(engine: &Engine, settings: &Settings) -> Result<(), RunError> {
     engine.submit(start, None, false).await.map(|_| ()).map_err(RunError::Start)
 }
 
-fn front(config: &Config, engine: Engine, pve: Pve, clock: Clock, chance: fastrand::Rng) -> Front {
+fn front(
+    config: &Config,
+    engine: Engine,
+    pve: Pve,
+    clock: Clock,
+    chance: fastrand::Rng,
+    webhooks: &Webhooks,
+) -> Front {
     let node = config.settings.node.as_deref().map(Node::from);
     let read_template: ReadTemplate = Arc::new(move |template| {
         let (pve, node) = (pve.clone(), node.clone());
@@ -261,7 +278,8 @@ fn front(config: &Config, engine: Engine, pve: Pve, clock: Clock, chance: fastra
     });
     let desk = Desk::new(engine, clock, read_template, Patience::default());
     let app = App::new(desk, limits(&config.http));
-    Front::new(app, guards(&config.http), chance, [])
+    let rooms = [crate::http::webhooks::routes(&app, webhooks)];
+    Front::new(app, guards(&config.http), chance, rooms)
 }
 
 fn limits(http: &HttpConfig) -> Limits {

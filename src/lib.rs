@@ -14,3 +14,4 @@ pub mod provision;
 pub mod pve;
 pub mod reconcile;
 pub mod sim;
+pub mod webhook;

@@ -14,3 +14,4 @@ pub mod plan;
 pub mod settings;
 pub mod state;
 pub mod time;
+pub mod webhook;

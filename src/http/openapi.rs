@@ -26,7 +26,7 @@ use super::front::App;
 use super::request::Asked;
 use super::respond::handle;
 use super::routes::{self, Route};
-use super::{allocate, containers, health, status, templates};
+use super::{allocate, containers, health, status, templates, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -38,6 +38,7 @@ use super::{allocate, containers, health, status, templates};
     tags(
         (name = "pool", description = "Containers, in and out"),
         (name = "templates", description = "Sizes of a template, its drain and its renewal"),
+        (name = "webhooks", description = "Endpoints that events are sent to"),
         (name = "service", description = "The service itself"),
     ),
     paths(
@@ -55,6 +56,15 @@ use super::{allocate, containers, health, status, templates};
         templates::drain,
         templates::refresh,
         openapi,
+        webhooks::list,
+        webhooks::one,
+        webhooks::test,
+        webhooks::pause,
+        webhooks::resume,
+        webhooks::replay,
+        webhooks::retry_all,
+        webhooks::retry,
+        webhooks::drop_one,
     ),
     components(schemas(ProblemDocument, FieldError, Code)),
 )]

@@ -148,6 +148,28 @@ pub static REFRESH: Route =
 /// `GET /openapi.json`
 pub static OPENAPI: Route = get("/openapi.json", &[]);
 
+/// `GET /webhooks`
+pub static WEBHOOKS: Route = get("/webhooks", &[]);
+/// `GET /webhooks/{name}`
+pub static WEBHOOK: Route = get("/webhooks/{name}", &[Code::WebhookNotFound]);
+/// `POST /webhooks/{name}/test`
+pub static TEST_WEBHOOK: Route = post("/webhooks/{name}/test", false, &[Code::WebhookNotFound]);
+/// `POST /webhooks/{name}/pause`
+pub static PAUSE_WEBHOOK: Route = post("/webhooks/{name}/pause", false, &[Code::WebhookNotFound]);
+/// `POST /webhooks/{name}/resume`
+pub static RESUME_WEBHOOK: Route = post("/webhooks/{name}/resume", false, &[Code::WebhookNotFound]);
+/// `POST /webhooks/{name}/replay`
+pub static REPLAY_WEBHOOK: Route =
+    post("/webhooks/{name}/replay", true, &[Code::WebhookNotFound, Code::Pruned, Code::TooManyReplays]);
+/// `POST /webhooks/{name}/parked/retry`
+pub static RETRY_ALL_PARKED: Route = post("/webhooks/{name}/parked/retry", false, &[Code::WebhookNotFound]);
+/// `POST /webhooks/{name}/parked/{seq}/retry`
+pub static RETRY_PARKED: Route =
+    post("/webhooks/{name}/parked/{seq}/retry", false, &[Code::WebhookNotFound, Code::NotParked]);
+/// `DELETE /webhooks/{name}/parked/{seq}`
+pub static DROP_PARKED: Route =
+    delete("/webhooks/{name}/parked/{seq}", &[Code::WebhookNotFound, Code::NotParked]);
+
 /// Every route.
 pub static ALL: &[&Route] = &[
     &HEALTH,
@@ -164,6 +186,15 @@ pub static ALL: &[&Route] = &[
     &DRAIN,
     &REFRESH,
     &OPENAPI,
+    &WEBHOOKS,
+    &WEBHOOK,
+    &TEST_WEBHOOK,
+    &PAUSE_WEBHOOK,
+    &RESUME_WEBHOOK,
+    &REPLAY_WEBHOOK,
+    &RETRY_ALL_PARKED,
+    &RETRY_PARKED,
+    &DROP_PARKED,
 ];
 
 /// What a method and a path lead to.

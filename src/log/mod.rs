@@ -52,3 +52,13 @@ pub use reader::{Reader, Record};
 pub use repair::{LeftOut, RepairReport, repair};
 pub use snapshot::Projection;
 pub use writer::{AppendStats, Sizes, Writer};
+
+#[cfg(test)]
+pub(crate) use disk_memory::Memory;
+
+/// Opens a log in memory, for tests of those who write and read one.
+#[cfg(test)]
+pub(crate) fn open_in_memory<P: Projection>(disk: &Memory, options: Options) -> Opened<P> {
+    let disk = std::sync::Arc::new(disk.clone());
+    open::open_on(disk, options, None).unwrap_or_else(|error| panic!("{error}: {error:?}"))
+}

@@ -7,4 +7,5 @@ mod crash;
 mod main_job;
 mod original;
 mod trouble;
+mod webhooks;
 mod world;

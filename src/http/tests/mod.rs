@@ -6,6 +6,7 @@ mod guards;
 mod problems;
 mod reads;
 mod requests;
+mod webhooks;
 mod writes;
 
 use std::sync::Arc;
@@ -22,11 +23,14 @@ use super::limits::Limits;
 use super::routes::{self, Found};
 use super::{App, Front, Guards};
 use crate::clock::Clock;
+use crate::config::{Secret, WebhookConfig, WebhooksFile};
 use crate::desk::played::{self, Played};
 use crate::desk::{Desk, Patience};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::state::State;
 use crate::domain::time::Timestamp;
+use crate::log;
+use crate::webhook::{Endpoint, Webhooks};
 
 /// 2026-11-24T03:06:19.000Z
 const NOW: Timestamp = Timestamp(1_795_489_579_000);
@@ -62,8 +66,22 @@ fn front_with(state: State, guards: Guards, limits: Limits) -> (Front, Played) {
         Box::pin(async move { unread() })
     });
     let desk = Desk::new(engine, Clock::virtual_from(NOW), read, Patience::default());
-    let front = Front::new(App::new(desk, limits), guards, fastrand::Rng::with_seed(7), []);
+    let app = App::new(desk, limits);
+    let rooms = [super::webhooks::routes(&app, &webhooks())];
+    let front = Front::new(app, guards, fastrand::Rng::with_seed(7), rooms);
     (front, played)
+}
+
+/// One endpoint, `hook`, that takes everything, and an empty log.
+fn webhooks() -> Webhooks {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = log::open::<State>(dir.path(), log::Options::new(1, "1.0.0")).unwrap();
+    let text = "[[endpoint]]\nname = 'hook'\nurl = 'https://hooks.example.com/T0/secret-path'\n\
+                secrets = ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']";
+    let file = WebhooksFile { path: "webhooks.toml".into(), text: Secret::new(text) };
+    let config = WebhookConfig { file: Some(file), endpoint: None, allow_cidrs: Vec::new() };
+    let endpoints = Endpoint::load(&config, &|_| Err(std::io::ErrorKind::NotFound.into())).unwrap();
+    Webhooks::for_tests(endpoints, opened.reader, Clock::virtual_from(NOW))
 }
 
 fn front() -> (Front, Played) {
