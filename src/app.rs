@@ -32,6 +32,7 @@ use crate::http::{App, Front, Guards};
 use crate::log::{self, Opened, Options};
 use crate::metrics::{self, Opening};
 use crate::pve::{BuildError, Fingerprint, HttpTransport, InvalidFingerprint, Pve, TlsOptions};
+use crate::webhook::Webhooks;
 use crate::{provision, reconcile};
 
 /// How long hand-outs under way may take to finish when the service stops.
@@ -58,6 +59,9 @@ pub enum RunError {
     /// The engine did not take the first command.
     #[error("cannot begin the event log")]
     Start(#[source] Refused),
+    /// Webhooks cannot be sent.
+    #[error("cannot begin webhooks")]
+    Webhooks(#[from] crate::webhook::StartError),
     /// A thread cannot be had.
     #[error("cannot start the engine's thread")]
     Thread(#[source] std::io::Error),
@@ -157,18 +161,23 @@ impl Service {
         let stop = stop_workers.clone();
         let provision = provision::run(engine.clone(), pve.clone(), clock, stop.clone());
         let reconcile = reconcile::run(engine.clone(), pve.clone(), clock, interval, stop);
+        let (webhooks, deliveries) =
+            Webhooks::start(&config.webhooks, &engine, reader.clone(), clock, chance.fork(), &stop_workers)
+                .await?;
         let stop_counting = CancellationToken::new();
         let counting = metrics.clone().run(stop_counting.clone());
         let stop_streams = CancellationToken::new();
         let most = config.http.max_streams;
         let streams = Streams::new(&engine, reader.clone(), most, chance.fork(), stop_streams.clone());
         measure::of_streams(&streams, &metrics);
+        measure::of_webhooks(&webhooks, &metrics);
         let desk = desk(config, engine.clone(), pve, clock);
         let app = App::new(desk, limits(&config.http), reader);
         let rendered = metrics.clone();
         let rooms = [
             crate::http::metrics::room(&app, Arc::new(move || rendered.render())),
             crate::http::events::room(&streams),
+            crate::http::webhooks::routes(&app, &webhooks),
         ];
         let front = Front::new(app, guards(&config.http), chance, rooms);
         let front = measure::of_http(front, &metrics);
@@ -178,7 +187,10 @@ impl Service {
             front,
             clock,
             ended,
-            workers: vec![Task::spawn(provision), Task::spawn(reconcile)],
+            workers: [Task::spawn(provision), Task::spawn(reconcile)]
+                .into_iter()
+                .chain(deliveries.into_iter().map(Task::spawn))
+                .collect(),
             counting: Task::spawn(counting),
             http: Task::spawn(http),
             stop_workers,

@@ -18,6 +18,7 @@ use crate::domain::event::{Cause, Envelope};
 use crate::domain::ids::{AllocationId, Seq};
 use crate::domain::plan::wake_at;
 use crate::domain::state::State;
+use crate::domain::webhook::Webhook;
 use crate::log::{AppendError, AppendStats, Projection, Retention, Sizes, Writer};
 
 /// Commands decided in one round: enough to fill a sync, few enough to answer soon.
@@ -305,7 +306,9 @@ impl EngineLoop {
         let day = Duration::from_hours(24);
         let since = self.keep.days.map(|days| self.clock.now().before(day.saturating_mul(days)));
         let retention = Retention { since, bytes: self.keep.bytes };
-        match self.log.retain(retention, self.state.head.next()) {
+        let behind = self.state.webhooks.values().map(Webhook::needs_from);
+        let needed = behind.min().unwrap_or(self.state.head.next());
+        match self.log.retain(retention, needed) {
             Ok(oldest) => tracing::debug!(oldest = oldest.0, "the log was pruned"),
             Err(error) => tracing::warn!(%error, "old segments of the log cannot be deleted"),
         }

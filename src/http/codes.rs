@@ -110,6 +110,14 @@ codes! {
     StillReleasing GATEWAY_TIMEOUT "still_releasing" "The release goes on",
     /// The removal goes on.
     StillRemoving GATEWAY_TIMEOUT "still_removing" "The removal goes on",
+    /// No such webhook endpoint is configured.
+    WebhookNotFound NOT_FOUND "webhook_not_found" "There is no such webhook endpoint",
+    /// The webhook endpoint has no such event parked.
+    NotParked NOT_FOUND "not_parked" "The event is not parked",
+    /// The webhook endpoint has as many replays waiting as it may.
+    TooManyReplays CONFLICT "too_many_replays" "Too many replays wait",
+    /// Events that old are not kept any more.
+    Pruned GONE "pruned" "Events that old are gone",
     /// State has not come to the event that was asked for.
     NotYetThere SERVICE_UNAVAILABLE "not_yet_there" "That event is not there yet",
     /// A filter of events by a word that nobody knows.

@@ -239,6 +239,9 @@ fn of_rejection(rejection: &Rejection, now: Timestamp) -> Problem {
         Rejection::WrongState { .. } => problem(Code::WrongState),
         Rejection::OwnershipDoubted { .. } => problem(Code::OwnershipDoubted),
         Rejection::SizesContradict { .. } => problem(Code::SizesContradict),
+        Rejection::WebhookUnknown { .. } => problem(Code::WebhookNotFound),
+        Rejection::WebhookNotParked { .. } => problem(Code::NotParked),
+        Rejection::TooManyReplays { .. } => problem(Code::TooManyReplays),
         Rejection::Stopping => problem(Code::Stopping).retry_after(RETRY_SOON),
     }
 }

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod openapi;
 pub mod routes;
 pub mod views;
+pub mod webhooks;
 
 mod allocate;
 mod containers;

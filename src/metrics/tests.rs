@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ulid::Ulid;
 
-use super::figures::StreamReading;
+use super::figures::{EndpointReading, StreamReading};
 use super::names::{FAMILIES, family};
 use super::*;
 use crate::desk::played::{self, Played};
@@ -345,6 +345,20 @@ async fn gauges_follow_state_and_vanish_with_what_they_are_of() {
     assert_eq!(whole(&samples, "sandbox_pool_log_unwritable"), 1);
 }
 
+fn endpoint(name: &str) -> EndpointReading {
+    EndpointReading {
+        name: name.to_owned(),
+        cursor: Seq(40),
+        lag_events: 1,
+        lag: Duration::from_secs(2),
+        parked: 0,
+        enabled: false,
+        delivered: 0,
+        refused: 1,
+        unanswered: 0,
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_others_say_is_shown() {
     let dir = tempfile::tempdir().unwrap();
@@ -361,10 +375,7 @@ async fn what_others_say_is_shown() {
         resets: 2,
         ..StreamReading::default()
     }));
-    let endpoint = metrics.figures().endpoint("billing");
-    endpoint.attempted(Attempt::Refused);
-    endpoint.reached(Seq(40), Some(Timestamp(NOW.0 - 2_000)));
-    endpoint.set_enabled(false);
+    metrics.figures().read_endpoints_by(Arc::new(|_| vec![endpoint("billing")]));
     let samples = world.samples();
     for (series, expected) in [
         ("sandbox_pool_pve_requests_total{call=clone,outcome=ok}", 1),
@@ -393,7 +404,7 @@ async fn five_templates_on_three_nodes_are_at_most_a_thousand_series() {
     let dir = tempfile::tempdir().unwrap();
     let world = world(dir.path());
     world.count();
-    let _ = (world.metrics.figures().endpoint("a"), world.metrics.figures().endpoint("b"));
+    world.metrics.figures().read_endpoints_by(Arc::new(|_| vec![endpoint("a"), endpoint("b")]));
     world.played.publish(|published| {
         let mut state = State::clone(&published.state);
         for n in 0..5 {

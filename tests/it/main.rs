@@ -12,4 +12,5 @@ mod readme;
 mod templates;
 mod tidy;
 mod trouble;
+mod webhooks;
 mod world;

@@ -16,8 +16,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("provision", &["clock", "domain", "engine", "pve"]),
     ("reconcile", &["clock", "domain", "engine", "provision", "pve"]),
     ("desk", &["clock", "domain", "engine"]),
-    ("http", &["clock", "desk", "domain", "engine", "log"]),
+    ("http", &["clock", "desk", "domain", "engine", "log", "webhook"]),
     ("metrics", &["clock", "domain", "engine", "log"]),
+    ("webhook", &["clock", "config", "domain", "engine", "log"]),
+    ("tail", &["clock", "domain", "log"]),
     ("config", &["domain"]),
     ("logging", &["config"]),
 ];

@@ -18,7 +18,7 @@ use crate::domain::ids::{Hostname, Seq, Vmid};
 use crate::domain::settings::ReleasePolicy;
 use crate::domain::state::{Container, HandOut, Leaving, Phase};
 
-/// Containers that do not start that one allocation may meet before it fails.
+/// Unusable containers that one allocation may meet before it fails.
 const HAND_OUT_TRIES: u32 = 3;
 /// Pauses of a hand-out that PVE keeps from going on.
 const HAND_OUT_DELAY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
@@ -99,11 +99,7 @@ impl Tx<'_> {
     fn requeue(&mut self, container: &Container, fault: &Fault) {
         let vmid = container.vmid;
         let Some((template, holding)) = self.handing_out(vmid) else { return };
-        // One that is gone, locked or somebody else's by now says nothing of those that are ready beside it.
-        let passing = matches!(fault.kind, FaultKind::Gone | FaultKind::Locked | FaultKind::ConfigChanged);
-        let counts = !passing || self.state.ready_count(template) == 0;
-        let before = if holding.completed_at.is_some() { 0 } else { holding.attempt };
-        let attempt = before + u32::from(counts);
+        let attempt = if holding.completed_at.is_some() { 0 } else { holding.attempt + 1 };
         if attempt >= HAND_OUT_TRIES {
             let reason =
                 format!("{attempt} containers in a row were not usable, the last was {vmid}: {fault}");

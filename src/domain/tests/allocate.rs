@@ -158,8 +158,7 @@ fn an_instance_that_was_never_answered_does_not_stick_to_a_quarantined_container
     for vmid in [200, 201, 202] {
         pool.hindered(vmid, Hindrance::Stuck { fault: super::pool::fault(FaultKind::Locked) });
     }
-    pool.then_has("ContainerQuarantined 202 locked");
-    pool.later(110).then_has("AllocationFailed box allocate_timeout");
+    pool.then("AllocationFailed box containers_unusable; ContainerQuarantined 202 locked");
     pool.allocate("box").then_has("AllocationQueued box");
 }
 

@@ -7,6 +7,7 @@ mod measured;
 mod problems;
 mod reads;
 mod requests;
+mod webhooks;
 mod writes;
 
 use std::sync::Arc;
@@ -25,12 +26,14 @@ use super::limits::Limits;
 use super::routes::{self, Found};
 use super::{App, Front, Guards};
 use crate::clock::Clock;
+use crate::config::{Secret, WebhookConfig, WebhooksFile};
 use crate::desk::played::{self, Played};
 use crate::desk::{Desk, Patience};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::state::State;
 use crate::domain::time::Timestamp;
-use crate::log::{Options, open_in_memory};
+use crate::log::{self, Memory, Options, open_in_memory};
+use crate::webhook::{Endpoint, Webhooks};
 
 /// 2026-11-24T03:06:19.000Z
 const NOW: Timestamp = Timestamp(1_795_489_579_000);
@@ -66,7 +69,7 @@ fn front_with(state: State, guards: Guards, limits: Limits) -> (Front, Played) {
         Box::pin(async move { unread() })
     });
     let desk = Desk::new(engine.clone(), Clock::virtual_from(NOW), read, Patience::default());
-    let log = open_in_memory::<State>(Options::new(0x0bad_cafe, "test")).reader;
+    let log = open_in_memory::<State>(&Memory::default(), Options::new(0x0bad_cafe, "test")).reader;
     // Streams end at once: whoever asks here reads an answer to its end.
     let closed = CancellationToken::new();
     closed.cancel();
@@ -74,8 +77,21 @@ fn front_with(state: State, guards: Guards, limits: Limits) -> (Front, Played) {
     let streams = Streams::new(&engine, log.clone(), 10, chance.clone(), closed);
     let app = App::new(desk, limits, log);
     let metrics = crate::http::metrics::room(&app, Arc::new(|| "# TYPE up gauge\nup 1\n".to_owned()));
-    let front = Front::new(app, guards, chance, [metrics, events::room(&streams)]);
+    let hooks = super::webhooks::routes(&app, &webhooks());
+    let front = Front::new(app, guards, chance, [metrics, events::room(&streams), hooks]);
     (front, played)
+}
+
+/// One endpoint, `hook`, that takes everything, and an empty log.
+fn webhooks() -> Webhooks {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = log::open::<State>(dir.path(), log::Options::new(1, "1.0.0")).unwrap();
+    let text = "[[endpoint]]\nname = 'hook'\nurl = 'https://hooks.example.com/T0/secret-path'\n\
+                secrets = ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']";
+    let file = WebhooksFile { path: "webhooks.toml".into(), text: Secret::new(text) };
+    let config = WebhookConfig { file: Some(file), endpoint: None, allow_cidrs: Vec::new() };
+    let endpoints = Endpoint::load(&config, &|_| Err(std::io::ErrorKind::NotFound.into())).unwrap();
+    Webhooks::for_tests(endpoints, opened.reader, Clock::virtual_from(NOW))
 }
 
 fn front() -> (Front, Played) {
