@@ -27,7 +27,6 @@
 //! `torn.rs` has the other proofs (a rewritten segment's header, a clean stop, the size).
 
 mod disk;
-#[cfg(test)]
 mod disk_memory;
 mod error;
 mod layout;
@@ -45,9 +44,10 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use disk_memory::{MemoryDisk, Op};
 pub use error::{AppendError, Certain, Damage, Flaw, OpenError, ReadError};
-pub use offline::{VerifyReport, read_all, verify};
-pub use open::{Opened, Options, Report, SnapshotUse, SyncFailurePolicy, TornTail, open};
+pub use offline::{VerifyReport, read_all, read_memory, verify};
+pub use open::{Opened, Options, Report, SnapshotUse, SyncFailurePolicy, TornTail, open, open_memory};
 pub use reader::{Reader, Record};
 pub use repair::{LeftOut, RepairReport, repair};
 pub use snapshot::Projection;
