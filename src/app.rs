@@ -139,11 +139,26 @@ pub async fn run(config: Config, world: World, stop: impl Future<Output = ()>) -
 impl Service {
     /// Opens the log and starts everything.
     pub async fn start(config: &Config, world: World) -> Result<Self, RunError> {
+        let mut world = world;
+        let (opened, opening) = open_log(config, world.chance.u32(..)).await?;
+        Self::start_over(config, world, opened, Some(opening)).await
+    }
+
+    /// Starts everything over a log that is open. Without an `opening` it is none of the machine's, and
+    /// events are not counted.
+    pub async fn start_over(
+        config: &Config,
+        world: World,
+        opened: Opened<State>,
+        opening: Option<Opening>,
+    ) -> Result<Self, RunError> {
         let World { listener, pve, clock, mut chance } = world;
-        let (opened, opening) = open_log(config, chance.u32(..)).await?;
         let (engine_loop, engine) = EngineLoop::new(opened.writer, opened.projection, clock, chance.fork());
         let metrics = measure::metrics(engine.clone(), opened.reader, clock, &config.data_dir)?;
-        metrics.log_opened(opening);
+        let counts = opening.is_some();
+        if let Some(opening) = opening {
+            metrics.log_opened(opening);
+        }
         let engine_loop = engine_loop.observed_by(metrics.log_observer());
         let pve = measure::of_pve(pve, &metrics);
         let ended = spawn_engine(engine_loop)?;
@@ -155,7 +170,13 @@ impl Service {
         let reconcile = reconcile::run(engine.clone(), pve.clone(), clock, interval, stop);
         let stop_counting = CancellationToken::new();
         let counting = metrics.clone().run(stop_counting.clone());
-        let front = front(config, engine.clone(), pve, clock, chance.fork(), &metrics);
+        let counting = async move {
+            if counts {
+                counting.await;
+            }
+        };
+        let desk = desk(config, engine.clone(), pve, clock);
+        let front = front(config, desk, chance.fork(), &metrics);
         let http = crate::http::serve(listener, front.clone(), stop_serving.clone().cancelled_owned());
         Ok(Self {
             engine,
@@ -274,20 +295,16 @@ async fn begin(engine: &Engine, settings: &Settings) -> Result<(), RunError> {
     engine.submit(start, None, false).await.map(|_| ()).map_err(RunError::Start)
 }
 
-fn front(
-    config: &Config,
-    engine: Engine,
-    pve: Pve,
-    clock: Clock,
-    chance: fastrand::Rng,
-    metrics: &Metrics,
-) -> Front {
+fn desk(config: &Config, engine: Engine, pve: Pve, clock: Clock) -> Desk {
     let node = config.settings.node.as_deref().map(Node::from);
     let read_template: ReadTemplate = Arc::new(move |template| {
         let (pve, node) = (pve.clone(), node.clone());
         async move { provision::read_template(&pve, node, template).await }.boxed()
     });
-    let desk = Desk::new(engine, clock, read_template, Patience::default());
+    Desk::new(engine, clock, read_template, Patience::default())
+}
+
+fn front(config: &Config, desk: Desk, chance: fastrand::Rng, metrics: &Metrics) -> Front {
     let app = App::new(desk, limits(&config.http));
     let rendered = metrics.clone();
     let rooms = [crate::http::metrics::room(&app, Arc::new(move || rendered.render()))];
