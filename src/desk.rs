@@ -21,7 +21,7 @@ use crate::domain::event::{Cause, Envelope, Event, FailureCode};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AllocationId, InstanceId, Node, Seq, Vmid};
 use crate::domain::settings::{Settings, SizeOverrides};
-use crate::domain::state::ServicePhase;
+use crate::domain::state::{Container, ServicePhase};
 use crate::domain::time::Timestamp;
 use crate::engine::{Decided, Engine, Outcome, Published, Refused};
 
@@ -136,7 +136,7 @@ impl Desk {
         let mut watch = self.engine.watch();
         let reached = watch.wait_for(|published| published.head >= seq);
         let reached = tokio::time::timeout(self.patience.seq, reached).await.ok()?;
-        reached.ok().map(|published| published.clone())
+        reached.ok()
     }
 
     /// The time.
@@ -146,6 +146,24 @@ impl Desk {
 
     /// Waits for a container; dropping the future is how its caller leaves the line.
     pub async fn allocate(&self, call: &Call, allocate: Allocate) -> Result<Answer<HandedOut>, Refusal> {
+        let start = allocate.start;
+        let answer = self.join_or_allocate(call, allocate.clone()).await?;
+        match &answer {
+            // It joined a request that did not ask for a start: asked for again, the container is started.
+            Answer::Done { value, .. } if start && self.was_left_stopped(value) => {
+                self.join_or_allocate(call, allocate).await
+            }
+            Answer::Done { .. } | Answer::WouldHappen { .. } => Ok(answer),
+        }
+    }
+
+    fn was_left_stopped(&self, handed_out: &HandedOut) -> bool {
+        let state = self.published().state;
+        let holding = state.container(handed_out.vmid).and_then(Container::holding);
+        holding.is_some_and(|it| it.allocation_id == handed_out.allocation_id && !it.start)
+    }
+
+    async fn join_or_allocate(&self, call: &Call, allocate: Allocate) -> Result<Answer<HandedOut>, Refusal> {
         let template = allocate.template;
         let decided = self
             .submit_reading(call, template, |facts| Command::Allocate(Allocate { facts, ..allocate.clone() }))

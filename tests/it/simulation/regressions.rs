@@ -1,1 +1,48 @@
 //! Stories that once went wrong, each cut down to what it takes and named after what was wrong.
+
+use std::time::Duration;
+
+use sandbox_pool::sim::{Effect, FaultRule, On, Which};
+
+use super::script::{Meddling, Part, Script, Setting, Step};
+use super::{play_script, tell};
+
+/// One template, nothing random.
+fn calm(target: u32) -> Setting {
+    Setting {
+        templates: 1,
+        two_nodes: false,
+        sizes: (0, target, target.max(1)),
+        max_total: 0,
+        clone_concurrency: 1,
+        replenish_batch: 0,
+        recycle: false,
+        clone_ms: 3000,
+        start_ms: 2000,
+        jitter_ms: 0,
+        segment_bytes: 1 << 20,
+    }
+}
+
+fn wait(ms: u64) -> Step {
+    Step::Wait { ms }
+}
+
+fn allocate(instance: u32, start: bool, patience_ms: Option<u64>) -> Step {
+    Step::Allocate { template: 0, instance: Some(instance), start, ttl: None, patience_ms }
+}
+
+fn fault(FaultRule { on, which, effect }: FaultRule) -> Step {
+    Step::Fault { on, which, effect }
+}
+
+#[track_caller]
+fn plays_well(setting: Setting, steps: impl IntoIterator<Item = Step>) {
+    let played = play_script(1, &Script { setting, steps: steps.into_iter().collect() });
+    assert!(played.failure.is_none(), "{}", tell(1, &played));
+}
+
+#[test]
+fn whoever_joined_a_request_without_a_start_got_a_container_that_did_not_run() {
+    plays_well(calm(0), [wait(1000), allocate(4, false, None), allocate(4, true, None), wait(20_000)]);
+}
