@@ -13,7 +13,7 @@ use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Node, Vmid};
 use crate::domain::marker::{Known, Ownership, Seen, judge};
 use crate::domain::plan::Target;
-use crate::pve::{CtConfig, CtStatus, Error, GuestKind};
+use crate::pve::{CtConfig, CtStatus, Error, GuestKind, GuestRow};
 
 /// How often one action looks at its container anew because it changed meanwhile.
 pub(super) const LOOKS: u32 = 6;
@@ -129,6 +129,15 @@ async fn who_has(site: &Site, node: &Node, vmid: Vmid, error: Error) -> Hindranc
             Hindrance::Pve { fault: Fault::new(FaultKind::Forbidden, text) }
         }
     }
+}
+
+/// The other node that a container is on which is not on the target's, if any is.
+pub(super) async fn elsewhere(site: &Site, target: &Target) -> Result<Option<Node>, Hindrance> {
+    let guests = site.pve.guests().await.map_err(|error| Hindrance::Pve { fault: site.fault(error) })?;
+    let moved = |guest: &GuestRow| {
+        guest.vmid == target.vmid && guest.kind != GuestKind::Qemu && guest.node != target.node
+    };
+    Ok(guests.into_iter().find(moved).map(|guest| guest.node))
 }
 
 /// What a lock on a container of ours means: somebody is at it, or nobody ever takes it off. `None` if it is

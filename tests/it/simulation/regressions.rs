@@ -46,3 +46,17 @@ fn plays_well(setting: Setting, steps: impl IntoIterator<Item = Step>) {
 fn whoever_joined_a_request_without_a_start_got_a_container_that_did_not_run() {
     plays_well(calm(0), [wait(1000), allocate(4, false, None), allocate(4, true, None), wait(20_000)]);
 }
+
+#[test]
+fn a_container_that_was_moved_before_its_clone_was_looked_at_was_forgotten() {
+    let moved = Step::Meddle { nth: 0, what: Meddling::Migrate };
+    let steps = [
+        wait(1000),
+        Step::Break(Part::FrontEnd),
+        wait(4000),
+        moved,
+        Step::Mend(Part::FrontEnd),
+        wait(30_000),
+    ];
+    plays_well(Setting { two_nodes: true, ..calm(1) }, steps);
+}
