@@ -46,14 +46,23 @@ pub(super) async fn look(site: &Site, target: &Target) -> Result<Looked, Hindran
             site.pve.status(node, vmid),
             site.pve.running_tasks(node, vmid)
         );
-        // Without the list there is nothing to wait for; PVE's own locks then keep the two apart.
-        let tasks = tasks.unwrap_or_default();
+        let tasks = match tasks {
+            Ok(tasks) => tasks,
+            // Who may not see the list has nothing to wait for; PVE's own locks then keep the two apart.
+            Err(error) if error.kind.is_permanent() => Vec::new(),
+            Err(error) => return Err(Hindrance::Pve { fault: site.fault(error) }),
+        };
         // The list may name a task for some seconds after its end.
         let Some(task) = tasks.into_iter().find(|task| !ended.contains(&task.upid)) else {
             return judged(site, target, config, status).await;
         };
-        // However it ended, the next look shows what came of it.
-        let _ = task::follow(site, &task.upid, Pace::unknown(site)).await;
+        match task::follow(site, &task.upid, Pace::unknown(site)).await {
+            // However it ended, the next look shows what came of it.
+            Ok(_) => {}
+            Err(fault) if fault.kind == FaultKind::NoSuchTask => {}
+            // It may run still.
+            Err(fault) => return Err(Hindrance::Pve { fault }),
+        }
         ended.insert(task.upid);
     }
 }

@@ -60,3 +60,17 @@ fn a_container_that_was_moved_before_its_clone_was_looked_at_was_forgotten() {
     ];
     plays_well(Setting { two_nodes: true, ..calm(1) }, steps);
 }
+
+#[test]
+fn a_container_was_written_to_while_a_task_that_could_not_be_followed_ran_for_it() {
+    let refused = Effect::FailBefore { status: 500, reason: "internal error".to_owned() };
+    let statuses = On::call("GET", "/nodes/*/tasks/*/status");
+    let steps = [
+        wait(10_000),
+        fault(FaultRule { on: statuses, which: Which::First(8), effect: refused }),
+        fault(FaultRule::once(On::start(), Effect::TaskTakes(Duration::from_secs(70)))),
+        allocate(1, true, None),
+        wait(200_000),
+    ];
+    plays_well(calm(1), steps);
+}
