@@ -74,3 +74,15 @@ fn a_container_was_written_to_while_a_task_that_could_not_be_followed_ran_for_it
     ];
     plays_well(calm(1), steps);
 }
+
+#[test]
+fn a_rename_that_was_given_up_and_came_late_left_a_ready_container_with_an_instances_name() {
+    let late = Effect::Delay(Duration::from_secs(50));
+    let steps = [
+        wait(10_000),
+        fault(FaultRule::once(On::update(), late)),
+        allocate(3, true, Some(15_000)),
+        wait(200_000),
+    ];
+    plays_well(Setting { sizes: (0, 1, 2), ..calm(1) }, steps);
+}
