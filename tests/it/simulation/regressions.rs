@@ -86,3 +86,18 @@ fn a_rename_that_was_given_up_and_came_late_left_a_ready_container_with_an_insta
     ];
     plays_well(Setting { sizes: (0, 1, 2), ..calm(1) }, steps);
 }
+
+#[test]
+fn a_clone_whose_end_was_seen_late_kept_the_next_one_from_being_looked_at() {
+    let steps = [
+        wait(1000),
+        Step::Break(Part::Daemon(0)),
+        wait(2_400_000),
+        wait(2_400_000),
+        Step::Mend(Part::Daemon(0)),
+        wait(130_000),
+        allocate(1, false, None),
+        wait(100),
+    ];
+    plays_well(calm(1), steps);
+}
