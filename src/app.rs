@@ -20,7 +20,7 @@ use crate::clock::{self, Clock, Stopwatch};
 use crate::config::{Config, HttpConfig};
 use crate::desk::{Desk, Patience, ReadTemplate};
 use crate::domain::command::Command;
-use crate::domain::ids::Node;
+use crate::domain::ids::{Node, Seq};
 use crate::domain::settings::Settings;
 use crate::domain::state::{HandOut, State};
 use crate::engine::{Engine, EngineLoop, Published, Refused};
@@ -153,6 +153,7 @@ impl Service {
         opening: Option<Opening>,
     ) -> Result<Self, RunError> {
         let World { listener, pve, clock, mut chance } = world;
+        let is_new = opened.report.head == Seq(0);
         let (engine_loop, engine) = EngineLoop::new(opened.writer, opened.projection, clock, chance.fork());
         let metrics = measure::metrics(engine.clone(), opened.reader, clock, &config.data_dir)?;
         let counts = opening.is_some();
@@ -176,6 +177,7 @@ impl Service {
             }
         };
         let desk = desk(config, engine.clone(), pve, clock);
+        let desk = if is_new { desk.knowing_nothing() } else { desk };
         let front = front(config, desk, chance.fork(), &metrics);
         let http = crate::http::serve(listener, front.clone(), stop_serving.clone().cancelled_owned());
         Ok(Self {

@@ -101,3 +101,18 @@ fn a_clone_whose_end_was_seen_late_kept_the_next_one_from_being_looked_at() {
     ];
     plays_well(calm(1), steps);
 }
+
+#[test]
+fn before_a_new_log_knew_what_pve_has_an_instance_was_given_a_second_container() {
+    let steps = [
+        wait(10_000),
+        allocate(1, true, None),
+        wait(10_000),
+        fault(FaultRule::once(On::call("GET", "/nodes"), Effect::SlowAnswer(Duration::from_secs(4)))),
+        Step::LoseLog,
+        wait(10),
+        allocate(1, true, None),
+        wait(30_000),
+    ];
+    plays_well(calm(1), steps);
+}
