@@ -20,7 +20,7 @@ use crate::clock::{self, Clock, Stopwatch};
 use crate::config::{Config, HttpConfig};
 use crate::desk::{Desk, Patience, ReadTemplate};
 use crate::domain::command::Command;
-use crate::domain::ids::Node;
+use crate::domain::ids::{Node, Seq};
 use crate::domain::settings::Settings;
 use crate::domain::state::{HandOut, State};
 use crate::engine::{Engine, EngineLoop, Keep, Published, Refused};
@@ -145,12 +145,28 @@ pub async fn run(config: Config, world: World, stop: impl Future<Output = ()>) -
 impl Service {
     /// Opens the log and starts everything.
     pub async fn start(config: &Config, world: World) -> Result<Self, RunError> {
+        let mut world = world;
+        let (opened, opening) = open_log(config, world.chance.u32(..)).await?;
+        Self::start_over(config, world, opened, Some(opening)).await
+    }
+
+    /// Starts everything over a log that is open. Without an `opening` it is none of the machine's, and
+    /// events are not counted.
+    pub async fn start_over(
+        config: &Config,
+        world: World,
+        opened: Opened<State>,
+        opening: Option<Opening>,
+    ) -> Result<Self, RunError> {
         let World { listener, pve, clock, mut chance } = world;
-        let (opened, opening) = open_log(config, chance.u32(..)).await?;
+        let is_new = opened.report.head == Seq(0);
         let (engine_loop, engine) = EngineLoop::new(opened.writer, opened.projection, clock, chance.fork());
         let reader = opened.reader;
         let metrics = measure::metrics(engine.clone(), reader.clone(), clock, &config.data_dir)?;
-        metrics.log_opened(opening);
+        let counts = opening.is_some();
+        if let Some(opening) = opening {
+            metrics.log_opened(opening);
+        }
         let keep = Keep { days: config.log.retention_days, bytes: config.log.retention_bytes };
         let engine_loop = engine_loop.observed_by(metrics.log_observer()).keeping(keep);
         let pve = measure::of_pve(pve, &metrics);
@@ -166,12 +182,18 @@ impl Service {
                 .await?;
         let stop_counting = CancellationToken::new();
         let counting = metrics.clone().run(stop_counting.clone());
+        let counting = async move {
+            if counts {
+                counting.await;
+            }
+        };
         let stop_streams = CancellationToken::new();
         let most = config.http.max_streams;
         let streams = Streams::new(&engine, reader.clone(), most, chance.fork(), stop_streams.clone());
         measure::of_streams(&streams, &metrics);
         measure::of_webhooks(&webhooks, &metrics);
         let desk = desk(config, engine.clone(), pve, clock);
+        let desk = if is_new { desk.knowing_nothing() } else { desk };
         let app = App::new(desk, limits(&config.http), reader);
         let rendered = metrics.clone();
         let rooms = [

@@ -21,7 +21,7 @@ use crate::domain::event::{Cause, Envelope, Event, FailureCode};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AllocationId, InstanceId, Node, Seq, Vmid};
 use crate::domain::settings::{Settings, SizeOverrides};
-use crate::domain::state::ServicePhase;
+use crate::domain::state::{Container, ServicePhase};
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::WebhookCommand;
 use crate::engine::{Decided, Engine, Outcome, Published, Refused};
@@ -39,6 +39,8 @@ pub struct Patience {
     pub leave: Duration,
     /// For an allocation behind its own deadline: an engine that cannot write cannot tell its end.
     pub allocate_slack: Duration,
+    /// For the first comparison with PVE, where the log has just begun.
+    pub comparison: Duration,
     /// For State to reach an event that a reader has already heard of.
     pub seq: Duration,
 }
@@ -49,6 +51,7 @@ impl Default for Patience {
         Self {
             leave: Duration::from_secs(110),
             allocate_slack: Duration::from_secs(5),
+            comparison: Duration::from_secs(5),
             seq: Duration::from_secs(2),
         }
     }
@@ -61,6 +64,7 @@ pub struct Desk {
     clock: Clock,
     read_template: ReadTemplate,
     patience: Patience,
+    knows_nothing: bool,
 }
 
 /// Who asks, and whether it is meant.
@@ -124,7 +128,15 @@ pub struct Warming {
 impl Desk {
     /// A desk in front of `engine`.
     pub fn new(engine: Engine, clock: Clock, read_template: ReadTemplate, patience: Patience) -> Self {
-        Self { engine, clock, read_template, patience }
+        Self { engine, clock, read_template, patience, knows_nothing: false }
+    }
+
+    /// The log has just begun: PVE may have containers with which earlier requests were answered, so that
+    /// allocations wait until it was looked at.
+    #[must_use]
+    pub fn knowing_nothing(mut self) -> Self {
+        self.knows_nothing = true;
+        self
     }
 
     /// The pool as it is now.
@@ -137,7 +149,7 @@ impl Desk {
         let mut watch = self.engine.watch();
         let reached = watch.wait_for(|published| published.head >= seq);
         let reached = tokio::time::timeout(self.patience.seq, reached).await.ok()?;
-        reached.ok().map(|published| published.clone())
+        reached.ok()
     }
 
     /// The time.
@@ -147,6 +159,42 @@ impl Desk {
 
     /// Waits for a container; dropping the future is how its caller leaves the line.
     pub async fn allocate(&self, call: &Call, allocate: Allocate) -> Result<Answer<HandedOut>, Refusal> {
+        if self.knows_nothing && !call.dry_run {
+            self.compared(allocate.template).await?;
+        }
+        let start = allocate.start;
+        let answer = self.join_or_allocate(call, allocate.clone()).await?;
+        match &answer {
+            // It joined a request that did not ask for a start: asked for again, the container is started.
+            Answer::Done { value, .. } if start && self.was_left_stopped(value) => {
+                self.join_or_allocate(call, allocate).await
+            }
+            Answer::Done { .. } | Answer::WouldHappen { .. } => Ok(answer),
+        }
+    }
+
+    /// Returns when PVE was compared with State for the first time.
+    async fn compared(&self, template: Vmid) -> Result<(), Refusal> {
+        let mut watch = self.engine.watch();
+        let compared = watch.wait_for(|published| published.state.service.reconciled);
+        match tokio::time::timeout(self.patience.comparison, compared).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(Refused::Stopped.into()),
+            Err(_) => Err(Refusal::AllocationFailed {
+                code: FailureCode::AllocateTimeout,
+                reason: format!("which containers of template {template} there are is not known yet"),
+                retry_at: None,
+            }),
+        }
+    }
+
+    fn was_left_stopped(&self, handed_out: &HandedOut) -> bool {
+        let state = self.published().state;
+        let holding = state.container(handed_out.vmid).and_then(Container::holding);
+        holding.is_some_and(|it| it.allocation_id == handed_out.allocation_id && !it.start)
+    }
+
+    async fn join_or_allocate(&self, call: &Call, allocate: Allocate) -> Result<Answer<HandedOut>, Refusal> {
         let template = allocate.template;
         let decided = self
             .submit_reading(call, template, |facts| Command::Allocate(Allocate { facts, ..allocate.clone() }))

@@ -4,6 +4,7 @@
 //! copy of State through a watch, and pull events from the log themselves.
 
 mod outcome;
+pub mod watch;
 mod writer;
 
 #[cfg(test)]
@@ -11,7 +12,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::command::{Command, Rejection, Reply};
 use crate::domain::event::{Cause, Envelope};
@@ -109,7 +110,7 @@ impl Engine {
 
     /// What is published now.
     pub fn published(&self) -> Published {
-        self.published.borrow().clone()
+        self.published.borrow()
     }
 
     /// Wakes at each change of what is published.

@@ -51,7 +51,7 @@ pub async fn run(engine: Engine, pve: Pve, clock: Clock, stop: CancellationToken
     let mut roster = Roster::default();
     let mut running = JoinSet::new();
     loop {
-        let now_published = published.borrow_and_update().clone();
+        let now_published = published.borrow_and_update();
         let wake_at = start_what_is_due(&now_published, &mut roster, clock, |action| {
             let work = carry_out(engine.clone(), Site::new(pve.clone(), clock), action);
             running.spawn(work);

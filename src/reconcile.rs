@@ -4,13 +4,12 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::command::{Finding, Observation};
 use crate::domain::state::{ServicePhase, State};
-use crate::engine::{Engine, Published};
+use crate::engine::{Engine, Published, watch};
 use crate::provision::report::report;
 use crate::provision::site::Site;
 use crate::pve::Pve;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use ulid::Ulid;
 
 use crate::domain::command::{Command, Reply};
@@ -10,7 +10,7 @@ use crate::domain::event::{Envelope, Event};
 use crate::domain::ids::{AllocationId, Seq};
 use crate::domain::state::{ServicePhase, State};
 use crate::domain::time::Timestamp;
-use crate::engine::{Decided, Engine, Outcome, Published, Refused, Submission};
+use crate::engine::{Decided, Engine, Outcome, Published, Refused, Submission, watch};
 
 /// Where the played log stands.
 pub(crate) const HEAD: Seq = Seq(41);

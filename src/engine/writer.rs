@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use ulid::Ulid;
 
 use super::outcome::Outcomes;
-use super::{Decided, Engine, Published, QUEUE, Refused, Submission};
+use super::{Decided, Engine, Published, QUEUE, Refused, Submission, watch};
 use crate::clock::{Clock, Stopwatch};
 use crate::domain::command::Command;
 use crate::domain::decide::{Decision, decide};
@@ -346,6 +346,9 @@ fn seal(decision: &Decision, head: Seq, cause: Option<&Cause>, chance: &mut fast
 
 /// One line for each event. The caller's own words stay out of it.
 fn note(envelope: &Envelope) {
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return;
+    }
     let mut data = serde_json::to_value(&envelope.event).unwrap_or_default();
     if let Some(fields) = data.as_object_mut() {
         fields.remove("metadata");

@@ -3,7 +3,7 @@
 //! Operations say what they answer when all goes well; problems, headers and tokens are added here for all.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use utoipa::OpenApi;
@@ -74,13 +74,12 @@ use super::{allocate, containers, events, health, metrics, page, status, templat
 )]
 struct Derived;
 
+/// The document's bytes, made when they are first asked for.
+static DOCUMENT: LazyLock<Bytes> =
+    LazyLock::new(|| document().to_json().unwrap_or_default().into_bytes().into());
+
 pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    let document = document().to_json().unwrap_or_default();
-    let document: Arc<Bytes> = Arc::new(document.into());
-    handle(&routes::OPENAPI, app, move |_app, _asked: Asked| {
-        let document = Arc::clone(&document);
-        async move { Ok(openapi(&document)) }
-    })
+    handle(&routes::OPENAPI, app, |_app, _asked: Asked| async { Ok(openapi(&DOCUMENT)) })
 }
 
 /// This document

@@ -1,4 +1,4 @@
-//! A disk in memory that forgets what was not synced, for tests.
+//! A disk in memory that forgets what was not synced, for tests and the deterministic simulation.
 //!
 //! It keeps what is written apart from what is durable, for bytes and for names. A crash keeps any part of the
 //! rest: single 512-byte sectors, any length between, any name change. Every changing operation has a number,
@@ -15,7 +15,8 @@ const SECTOR: usize = 512;
 
 /// A changing operation, for rules of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Op {
+#[expect(missing_docs, reason = "the operations' own names")]
+pub enum Op {
     Create,
     Write,
     SetLen,
@@ -49,6 +50,7 @@ struct State {
     pending: Vec<NameOp>,
     ops: usize,
     power_until: Option<usize>,
+    on_power_loss: Option<Arc<dyn Fn() + Send + Sync>>,
     rule: Option<Rule>,
     short_writes: bool,
     /// Operations in order, for tests that count.
@@ -57,59 +59,65 @@ struct State {
 
 /// The disk; a clone is the same disk.
 #[derive(Clone, Default)]
-pub(crate) struct Memory(Arc<Mutex<State>>);
+pub struct MemoryDisk(Arc<Mutex<State>>);
 
 struct MemoryFile {
-    disk: Memory,
+    disk: MemoryDisk,
     inode: usize,
     name: String,
 }
 
-impl Memory {
+impl MemoryDisk {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Loses power before operation number `op`, from 0: it and all after it fail.
-    pub(super) fn lose_power_at(&self, op: usize) {
+    pub fn lose_power_at(&self, op: usize) {
         let mut state = self.state();
         state.power_until = Some(state.ops + op);
     }
 
+    /// Has this called by each operation that finds no power, before it fails. It may unwind: the process that
+    /// asked is dead then.
+    pub fn when_power_is_lost(&self, call: impl Fn() + Send + Sync + 'static) {
+        self.state().on_power_loss = Some(Arc::new(call));
+    }
+
     /// How many operations there were.
-    pub(super) fn ops(&self) -> usize {
+    pub fn ops(&self) -> usize {
         self.state().ops
     }
 
     /// Operations since the last call.
-    pub(super) fn take_trace(&self) -> Vec<Op> {
+    pub fn take_trace(&self) -> Vec<Op> {
         std::mem::take(&mut self.state().trace)
     }
 
     /// Fails what the rule gives an error for.
-    pub(super) fn fail(&self, rule: impl FnMut(Op, &str) -> Option<io::Error> + Send + 'static) {
+    pub fn fail(&self, rule: impl FnMut(Op, &str) -> Option<io::Error> + Send + 'static) {
         self.state().rule = Some(Box::new(rule));
     }
 
     /// Everything works again.
-    pub(super) fn heal(&self) {
+    pub fn heal(&self) {
         let mut state = self.state();
         (state.rule, state.power_until) = (None, None);
     }
 
     /// Every write takes at most 7 bytes.
-    pub(super) fn write_short(&self) {
+    pub fn write_short(&self) {
         self.state().short_writes = true;
     }
 
     /// The bytes of a file as a reader sees them.
-    pub(super) fn bytes(&self, name: &str) -> Vec<u8> {
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
         let state = self.state();
         state.inodes[state.names[name]].written.clone()
     }
 
     /// Puts a durable file there.
-    pub(super) fn put(&self, name: &str, bytes: &[u8]) {
+    pub fn put(&self, name: &str, bytes: &[u8]) {
         let mut state = self.state();
         let inode = state.inodes.len();
         state.inodes.push(Inode { written: bytes.to_vec(), durable: bytes.to_vec() });
@@ -118,7 +126,8 @@ impl Memory {
     }
 
     /// The same files, all durable, on another disk.
-    pub(super) fn copy(&self) -> Self {
+    #[must_use]
+    pub fn copy(&self) -> Self {
         let copy = Self::default();
         let state = self.state();
         for (name, inode) in &state.names {
@@ -130,7 +139,8 @@ impl Memory {
 
     /// What a start after a power cut may find; `keep` says for each thing that was not synced whether it
     /// made it.
-    pub(super) fn after_crash(&self, mut keep: impl FnMut() -> bool) -> Self {
+    #[must_use]
+    pub fn after_crash(&self, mut keep: impl FnMut() -> bool) -> Self {
         let state = self.state();
         let mut names = state.durable_names.clone();
         for op in &state.pending {
@@ -149,6 +159,11 @@ impl Memory {
     fn begin(&self, op: Op, name: &str) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         if state.power_until.is_some_and(|until| state.ops >= until) {
+            let on_power_loss = state.on_power_loss.clone();
+            drop(state);
+            if let Some(on_power_loss) = on_power_loss {
+                on_power_loss();
+            }
             return Err(io::Error::other("no power"));
         }
         state.ops += 1;
@@ -200,7 +215,7 @@ fn remains(inode: &Inode, keep: &mut impl FnMut() -> bool) -> Vec<u8> {
     bytes
 }
 
-impl Disk for Memory {
+impl Disk for MemoryDisk {
     fn path(&self, name: &str) -> PathBuf {
         Path::new("/memory").join(name)
     }
@@ -256,7 +271,7 @@ impl DiskFile for MemoryFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let state = self.disk.state();
         let bytes = &state.inodes[self.inode].written;
-        let from = usize::try_from(offset).unwrap().min(bytes.len());
+        let from = usize::try_from(offset).map_or(bytes.len(), |offset| offset.min(bytes.len()));
         let read = buffer.len().min(bytes.len() - from);
         buffer[..read].copy_from_slice(&bytes[from..from + read]);
         Ok(read)
@@ -265,7 +280,7 @@ impl DiskFile for MemoryFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk.begin(Op::Write, &self.name)?;
         let bytes = if state.short_writes { &bytes[..bytes.len().min(7)] } else { bytes };
-        let from = usize::try_from(offset).unwrap();
+        let from = usize::try_from(offset).map_err(io::Error::other)?;
         let written = &mut state.inodes[self.inode].written;
         written.resize(written.len().max(from + bytes.len()), 0);
         written[from..from + bytes.len()].copy_from_slice(bytes);
@@ -273,8 +288,9 @@ impl DiskFile for MemoryFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        let len = usize::try_from(len).map_err(io::Error::other)?;
         let mut state = self.disk.begin(Op::SetLen, &self.name)?;
-        state.inodes[self.inode].written.resize(usize::try_from(len).unwrap(), 0);
+        state.inodes[self.inode].written.resize(len, 0);
         Ok(())
     }
 

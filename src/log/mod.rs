@@ -27,7 +27,6 @@
 //! `torn.rs` has the other proofs (a rewritten segment's header, a clean stop, the size).
 
 mod disk;
-#[cfg(test)]
 mod disk_memory;
 mod error;
 mod layout;
@@ -45,20 +44,11 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use disk_memory::{MemoryDisk, Op};
 pub use error::{AppendError, Certain, Damage, Flaw, OpenError, ReadError};
-pub use offline::{VerifyReport, read_all, verify};
-pub use open::{Opened, Options, Report, SnapshotUse, SyncFailurePolicy, TornTail, open};
+pub use offline::{VerifyReport, read_all, read_memory, verify};
+pub use open::{Opened, Options, Report, SnapshotUse, SyncFailurePolicy, TornTail, open, open_memory};
 pub use reader::{Reader, Record};
 pub use repair::{LeftOut, RepairReport, repair};
 pub use snapshot::Projection;
 pub use writer::{AppendStats, Retention, Sizes, Writer};
-
-#[cfg(test)]
-pub(crate) use disk_memory::Memory;
-
-/// Opens a log in memory, for tests of those who write and read one.
-#[cfg(test)]
-pub(crate) fn open_in_memory<P: Projection>(disk: &Memory, options: Options) -> Opened<P> {
-    let disk = std::sync::Arc::new(disk.clone());
-    open::open_on(disk, options, None).unwrap_or_else(|error| panic!("{error}: {error:?}"))
-}

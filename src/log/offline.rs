@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::disk::{Directory, Disk};
+use super::disk_memory::MemoryDisk;
 use super::error::OpenError;
 use super::layout::{self, Layout, snapshot_name};
 use super::open::TornTail;
@@ -106,6 +107,15 @@ pub fn read_all(
     each: &mut dyn FnMut(Envelope) -> ControlFlow<()>,
 ) -> Result<(), OpenError> {
     read_all_on(&Directory::new(dir), from, each)
+}
+
+/// [`read_all`] on a disk in memory.
+pub fn read_memory(
+    disk: &MemoryDisk,
+    from: Seq,
+    each: &mut dyn FnMut(Envelope) -> ControlFlow<()>,
+) -> Result<(), OpenError> {
+    read_all_on(disk, from, each)
 }
 
 /// [`read_all`] on any disk.

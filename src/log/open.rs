@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::{Directory, Disk, DiskFile, FileReader, write_all_at};
+use super::disk_memory::MemoryDisk;
 use super::error::OpenError;
 use super::layout::{
     self, Layout, NEXT_SEGMENT, Segment, io_error, is_temporary, segment_name, snapshot_name,
@@ -141,6 +142,11 @@ fn create_private(dir: &Path) -> io::Result<()> {
         fs::create_dir_all(parent)?;
     }
     DirBuilder::new().mode(0o700).create(dir)
+}
+
+/// [`open`] on a disk in memory, which nobody else has.
+pub fn open_memory<P: Projection>(disk: &MemoryDisk, options: Options) -> Result<Opened<P>, OpenError> {
+    open_on(Arc::new(disk.clone()), options, None)
 }
 
 /// [`open`] on any disk.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::look::seen;
+use super::look::{elsewhere, seen};
 use super::made::{failed, made};
 use super::site::Site;
 use super::task::{self, Pace};
@@ -146,7 +146,12 @@ async fn search(
                 tracing::warn!(vmid = %target.vmid, reason, "a clone was not made: its VMID is taken");
                 return Ok(Found::NotMade);
             }
-            Sight::Nothing if now >= give_up_at => return Ok(Found::NotMade),
+            Sight::Nothing if now >= give_up_at => {
+                return match elsewhere(site, target).await? {
+                    Some(node) => Err(Hindrance::Moved { node }),
+                    None => Ok(Found::NotMade),
+                };
+            }
             Sight::Nothing => held_since = None,
         }
         site.clock.sleep(SEARCH_PAUSE).await;

@@ -13,7 +13,7 @@ use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Node, Vmid};
 use crate::domain::marker::{Known, Ownership, Seen, judge};
 use crate::domain::plan::Target;
-use crate::pve::{CtConfig, CtStatus, Error, GuestKind};
+use crate::pve::{CtConfig, CtStatus, Error, GuestKind, GuestRow};
 
 /// How often one action looks at its container anew because it changed meanwhile.
 pub(super) const LOOKS: u32 = 6;
@@ -46,14 +46,23 @@ pub(super) async fn look(site: &Site, target: &Target) -> Result<Looked, Hindran
             site.pve.status(node, vmid),
             site.pve.running_tasks(node, vmid)
         );
-        // Without the list there is nothing to wait for; PVE's own locks then keep the two apart.
-        let tasks = tasks.unwrap_or_default();
+        let tasks = match tasks {
+            Ok(tasks) => tasks,
+            // Who may not see the list has nothing to wait for; PVE's own locks then keep the two apart.
+            Err(error) if error.kind.is_permanent() => Vec::new(),
+            Err(error) => return Err(Hindrance::Pve { fault: site.fault(error) }),
+        };
         // The list may name a task for some seconds after its end.
         let Some(task) = tasks.into_iter().find(|task| !ended.contains(&task.upid)) else {
             return judged(site, target, config, status).await;
         };
-        // However it ended, the next look shows what came of it.
-        let _ = task::follow(site, &task.upid, Pace::unknown(site)).await;
+        match task::follow(site, &task.upid, Pace::unknown(site)).await {
+            // However it ended, the next look shows what came of it.
+            Ok(_) => {}
+            Err(fault) if fault.kind == FaultKind::NoSuchTask => {}
+            // It may run still.
+            Err(fault) => return Err(Hindrance::Pve { fault }),
+        }
         ended.insert(task.upid);
     }
 }
@@ -129,6 +138,15 @@ async fn who_has(site: &Site, node: &Node, vmid: Vmid, error: Error) -> Hindranc
             Hindrance::Pve { fault: Fault::new(FaultKind::Forbidden, text) }
         }
     }
+}
+
+/// The other node that a container is on which is not on the target's, if any is.
+pub(super) async fn elsewhere(site: &Site, target: &Target) -> Result<Option<Node>, Hindrance> {
+    let guests = site.pve.guests().await.map_err(|error| Hindrance::Pve { fault: site.fault(error) })?;
+    let moved = |guest: &GuestRow| {
+        guest.vmid == target.vmid && guest.kind != GuestKind::Qemu && guest.node != target.node
+    };
+    Ok(guests.into_iter().find(moved).map(|guest| guest.node))
 }
 
 /// What a lock on a container of ours means: somebody is at it, or nobody ever takes it off. `None` if it is

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::look::{locked, never_still, seen};
+use super::look::{elsewhere, locked, never_still, seen};
 use super::site::Site;
 use crate::domain::command::{CloneEnd, Hindrance, Leftover};
 use crate::domain::fault::{Fault, FaultKind};
@@ -99,7 +99,13 @@ async fn left_behind(
 ) -> Result<Option<Leftover>, Hindrance> {
     let config = match site.pve.config(&target.node, target.vmid).await {
         Ok(config) => config,
-        Err(error) if error.kind == FaultKind::Gone => return Ok(Some(Leftover::Nothing)),
+        Err(error) if error.kind == FaultKind::Gone => {
+            // It may have been made, and moved at once.
+            return match elsewhere(site, target).await? {
+                Some(node) => Err(Hindrance::Moved { node }),
+                None => Ok(Some(Leftover::Nothing)),
+            };
+        }
         Err(error) if error.kind == FaultKind::Forbidden => {
             return match site.pve.vmid_free(target.vmid).await {
                 Ok(true) => Ok(Some(Leftover::Nothing)),

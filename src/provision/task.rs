@@ -12,6 +12,8 @@ use crate::pve::{TaskState, Warnings};
 const MISSES: u32 = 2;
 /// Shortest pause between two looks, with an estimate and without one.
 const SHORTEST: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(100));
+/// Up to the expected end looks are this far apart, and farther the longer it takes.
+const IN_BETWEEN: Duration = Duration::from_secs(2);
 /// Longest pause between two looks.
 const LONGEST: Duration = Duration::from_secs(1);
 
@@ -31,11 +33,12 @@ impl Pace {
     }
 
     /// The pause before the next look, `elapsed` after the start: up to shortly before the expected end,
-    /// then a fiftieth of the task's length, so that the end is seen soon after it came.
+    /// then a fiftieth of the task's length, so that the end is seen soon after it came. A task whose end was
+    /// seen late makes the next ones look longer than they are: few looks in between show that.
     fn pause(self, elapsed: Duration) -> Duration {
         let first_look = self.expected.unwrap_or_default().mul_f64(0.8);
         if let Some(left) = first_look.checked_sub(elapsed).filter(|left| !left.is_zero()) {
-            return left.max(SHORTEST.0);
+            return left.min(elapsed.max(IN_BETWEEN)).max(SHORTEST.0);
         }
         let shortest = if self.expected.is_some() { SHORTEST.0 } else { SHORTEST.1 };
         (elapsed.max(self.expected.unwrap_or_default()) / 50).clamp(shortest, LONGEST)
@@ -86,6 +89,12 @@ mod tests {
             assert!(late <= (expected / 50).max(50), "{expected} {ends}: {late} ms late");
             assert!(looks <= 17, "{expected} {ends}: {looks} looks");
         }
+    }
+
+    #[test]
+    fn an_end_that_comes_much_sooner_than_expected_is_seen_soon() {
+        let (count, late) = looks(Some(2_500_000), 3000);
+        assert!(count <= 3 && late <= 3000, "{count} looks, {late} ms late");
     }
 
     #[test]

@@ -55,6 +55,9 @@ fn judged(container: &Container, listed: &Listed, config: &CtConfig) -> Option<F
         Ownership::Ours if container.doubt.is_some() => Some(Finding::Confirmed { vmid }),
         Ownership::Ours => match &container.phase {
             Phase::Quarantined { .. } => config.lock.is_none().then_some(Finding::Freed { vmid }),
+            Phase::Ready { .. } if config.hostname.as_deref() != Some(container.hostname.as_str()) => {
+                Some(Finding::Unready { vmid, fault: misnamed(container, config) })
+            }
             Phase::Ready { .. }
             | Phase::Creating(_)
             | Phase::Allocated(_)
@@ -62,6 +65,13 @@ fn judged(container: &Container, listed: &Listed, config: &CtConfig) -> Option<F
             | Phase::Removing(_) => unready(container, &listed.row),
         },
     }
+}
+
+/// A rename that was given up was carried out after all, when the name was somebody else's already.
+fn misnamed(container: &Container, config: &CtConfig) -> Fault {
+    let name = config.hostname.as_deref().unwrap_or_default();
+    let text = format!("CT {} has the hostname `{name}`, not `{}`", container.vmid, container.hostname);
+    Fault::new(FaultKind::ConfigChanged, text)
 }
 
 /// A ready container that cannot be handed out as it is.

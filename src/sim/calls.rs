@@ -10,7 +10,7 @@ use super::routes::{self, Route, Routed};
 use crate::domain::time::Timestamp;
 
 /// Calls that are remembered.
-const HISTORY_MAX: usize = 100_000;
+pub(super) const HISTORY_MAX: usize = 100_000;
 
 #[derive(Debug)]
 pub(super) struct Call {
@@ -67,19 +67,8 @@ impl Model {
         self.serial += 1;
         let id = self.serial;
         let path = incoming.plain_path();
-        self.history.insert(
-            id,
-            CallRecord {
-                at: self.now,
-                token: None,
-                method: incoming.method.clone(),
-                path: path.clone(),
-                params: incoming.params().unwrap_or_default(),
-                result: None,
-            },
-        );
-        if self.history.len() > HISTORY_MAX {
-            self.history.pop_first();
+        if self.history_max > 0 {
+            self.remember(id, &incoming, &path);
         }
         let effect = self.effect_on(&incoming.method, &path);
         let state = match &effect {
@@ -103,6 +92,21 @@ impl Model {
             self.arrive(id);
         }
         id
+    }
+
+    fn remember(&mut self, id: u64, incoming: &Incoming, path: &str) {
+        let record = CallRecord {
+            at: self.now,
+            token: None,
+            method: incoming.method.clone(),
+            path: path.to_owned(),
+            params: incoming.params().unwrap_or_default(),
+            result: None,
+        };
+        self.history.insert(id, record);
+        if self.history.len() > self.history_max {
+            self.history.pop_first();
+        }
     }
 
     /// Asks how a call stands.

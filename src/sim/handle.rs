@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::calls::{CallRecord, Progress};
 use super::ct::{CtSpec, CtView};
@@ -33,7 +33,8 @@ struct Shared {
     epoch: Timestamp,
     began: Stopwatch,
     skipped_ms: AtomicU64,
-    changed: watch::Sender<()>,
+    /// Wakes in the order of waiting, so that a run can be repeated.
+    changed: Notify,
 }
 
 impl Sim {
@@ -44,7 +45,7 @@ impl Sim {
             epoch,
             began: Stopwatch::start(),
             skipped_ms: AtomicU64::new(0),
-            changed: watch::Sender::new(()),
+            changed: Notify::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -81,18 +82,18 @@ impl Sim {
         let result = look(&mut model);
         model.settle();
         drop(model);
-        self.shared.changed.send_replace(());
+        self.shared.changed.notify_waiters();
         result
     }
 
     /// Carries a call out and waits for its end. Whoever drops this has gone away; the call goes on.
     pub async fn carry_out(&self, incoming: Incoming) -> Ending {
-        let mut changed = self.shared.changed.subscribe();
         let id = self.lock().begin(self.now(), incoming);
-        self.shared.changed.send_replace(());
+        self.shared.changed.notify_waiters();
         let gone = Gone { sim: self, id };
         loop {
-            changed.mark_unchanged();
+            let mut changed = std::pin::pin!(self.shared.changed.notified());
+            changed.as_mut().enable();
             let progress = self.lock().poll(self.now(), id);
             match progress {
                 Progress::Ended(ending) => {
@@ -103,11 +104,11 @@ impl Sim {
                     tokio::select! {
                         biased;
                         () = tokio::time::sleep(at.since(self.now())) => {}
-                        _ = changed.changed() => {}
+                        () = changed => {}
                     }
                 }
                 Progress::Waits(None) => {
-                    let _ = changed.changed().await;
+                    changed.await;
                 }
             }
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::access::{Access, Caller};
-use super::calls::{Call, CallRecord, State};
+use super::calls::{Call, CallRecord, HISTORY_MAX, State};
 use super::ct::Ct;
 use super::faults::{Armed, Effect};
 use super::incoming::{Incoming, Params};
@@ -50,6 +50,7 @@ pub struct Model {
     pub(super) serial: u64,
     pub(super) calls: BTreeMap<u64, Call>,
     pub(super) history: BTreeMap<u64, CallRecord>,
+    pub(super) history_max: usize,
 }
 
 /// A call that was let in, with everything that carrying it out needs.
@@ -117,6 +118,7 @@ impl Model {
             serial: 0x1800,
             calls: BTreeMap::new(),
             history: BTreeMap::new(),
+            history_max: HISTORY_MAX,
         }
     }
 

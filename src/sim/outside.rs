@@ -93,6 +93,11 @@ impl Model {
         &self.violations
     }
 
+    /// How many of the last calls are remembered for [`Model::calls`].
+    pub fn remember_calls(&mut self, most: usize) {
+        self.history_max = most;
+    }
+
     /// The token whose conduct is watched.
     pub fn watch_token(&mut self, name: &str) {
         name.clone_into(&mut self.watched);
@@ -273,6 +278,11 @@ impl Model {
         let upid = self.add_task(caller, &node, kind, vmid, Work::Nothing, None, Vec::new());
         self.advance(self.now);
         upid
+    }
+
+    /// Whether a task works on this container.
+    pub fn has_task(&self, vmid: u32) -> bool {
+        self.running_tasks().any(|task| task.concerns(vmid))
     }
 
     /// Whether any task runs.

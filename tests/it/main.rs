@@ -9,6 +9,7 @@ mod main_job;
 mod original;
 mod program;
 mod readme;
+mod simulation;
 mod templates;
 mod tidy;
 mod trouble;

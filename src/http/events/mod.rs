@@ -41,7 +41,8 @@ pub(crate) mod tests;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use crate::engine::watch;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use warp::Filter as _;
 use warp::filters::BoxedFilter;

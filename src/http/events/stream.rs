@@ -7,9 +7,9 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::engine::watch;
 use bytes::Bytes;
 use futures_util::stream;
-use tokio::sync::watch;
 use tokio::time::{Sleep, sleep};
 use warp::reply::{Reply as _, Response};
 

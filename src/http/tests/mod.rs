@@ -32,7 +32,7 @@ use crate::desk::{Desk, Patience};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::state::State;
 use crate::domain::time::Timestamp;
-use crate::log::{self, Memory, Options, open_in_memory};
+use crate::log::{self, MemoryDisk, Options, open_memory};
 use crate::webhook::{Endpoint, Webhooks};
 
 /// 2026-11-24T03:06:19.000Z
@@ -69,7 +69,7 @@ fn front_with(state: State, guards: Guards, limits: Limits) -> (Front, Played) {
         Box::pin(async move { unread() })
     });
     let desk = Desk::new(engine.clone(), Clock::virtual_from(NOW), read, Patience::default());
-    let log = open_in_memory::<State>(&Memory::default(), Options::new(0x0bad_cafe, "test")).reader;
+    let log = open_memory::<State>(&MemoryDisk::default(), Options::new(0x0bad_cafe, "test")).unwrap().reader;
     // Streams end at once: whoever asks here reads an answer to its end.
     let closed = CancellationToken::new();
     closed.cancel();

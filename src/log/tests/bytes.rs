@@ -7,7 +7,7 @@ struct Sample {
     file: Vec<u8>,
     lines: Vec<Line>,
     events: Vec<Envelope>,
-    disk: Memory,
+    disk: MemoryDisk,
 }
 
 struct Line {
@@ -19,7 +19,7 @@ struct Line {
 
 /// Appends of batches with these lengths; the last of all is a clean stop if asked for.
 fn sample(appends: &[&[u64]], clean: bool, snapshot: bool) -> Sample {
-    let disk = Memory::default();
+    let disk = MemoryDisk::default();
     let mut opened = open_memory(&disk, options());
     let (mut events, mut lines) = (Vec::new(), Vec::new());
     let note = |lines: &mut Vec<Line>, append: usize, written: &[Envelope]| {
@@ -53,7 +53,7 @@ fn sample(appends: &[&[u64]], clean: bool, snapshot: bool) -> Sample {
 }
 
 impl Sample {
-    fn with(&self, bytes: &[u8]) -> Memory {
+    fn with(&self, bytes: &[u8]) -> MemoryDisk {
         let disk = self.disk.copy();
         disk.put(&first_segment(), bytes);
         disk
@@ -73,7 +73,7 @@ impl Sample {
         before.map_or(self.header_end(), |before| before.end)
     }
 
-    fn expect_head(&self, disk: &Memory, head: u64, place: &str) {
+    fn expect_head(&self, disk: &MemoryDisk, head: u64, place: &str) {
         let opened = open_memory(disk, options());
         let kept = &self.events[..usize::try_from(head).unwrap()];
         assert_eq!(opened.projection.facts(), fold(kept).facts(), "{place}");
@@ -83,7 +83,7 @@ impl Sample {
         assert_eq!((again.report.head, again.report.torn), (Seq(head), None), "{place}: twice");
     }
 
-    fn expect_damage(&self, disk: &Memory, offset: usize, place: &str) {
+    fn expect_damage(&self, disk: &MemoryDisk, offset: usize, place: &str) {
         let before = disk.bytes(&first_segment());
         match try_open(disk, options()) {
             Err(OpenError::Damaged(damage)) => {
@@ -155,7 +155,7 @@ fn nothing_is_cut_from_a_cleanly_closed_log() {
     }
 }
 
-fn expect_lost_end(disk: &Memory, place: &str) {
+fn expect_lost_end(disk: &MemoryDisk, place: &str) {
     let result = try_open(disk, options());
     assert!(matches!(result, Err(OpenError::BehindSnapshot { .. })), "{place}: {:?}", result.err());
 }
@@ -227,7 +227,7 @@ fn lines_cannot_be_swapped_dropped_doubled_or_taken_from_another_log() {
     check("swapped", &[0, 1, 3, 2, 4, 5]);
     check("dropped", &[0, 1, 3, 4, 5]);
     check("doubled", &[0, 1, 2, 2, 3, 4, 5]);
-    let other = Memory::default();
+    let other = MemoryDisk::default();
     let mut opened = open_memory(&other, Options { log_id_for_new: 7, ..options() });
     append(&mut opened.writer, &[1]);
     append(&mut opened.writer, &[1]);
@@ -243,7 +243,7 @@ type Bits = fn(usize) -> std::ops::Range<usize>;
 /// One bit of each byte, every bit of any eight.
 const ONE_BIT: Bits = |offset| offset % 8..offset % 8 + 1;
 
-fn flip_everywhere(sample: &Sample, bits: Bits, check: impl Fn(usize, &Memory, &str)) {
+fn flip_everywhere(sample: &Sample, bits: Bits, check: impl Fn(usize, &MemoryDisk, &str)) {
     for offset in 0..sample.file.len() {
         let mut file = sample.file.clone();
         for bit in bits(offset) {

@@ -12,7 +12,7 @@ struct Known {
 }
 
 /// Two lives with rotation, snapshots, pruning, and a clean stop between them.
-fn scenario(disk: &Memory, known: &mut Known) -> Option<()> {
+fn scenario(disk: &MemoryDisk, known: &mut Known) -> Option<()> {
     for life in 0..2 {
         let Opened { mut writer, mut projection, .. } = try_open(disk, small_segments()).ok()?;
         known.tried.truncate(usize::try_from(writer.head().0).unwrap());
@@ -39,7 +39,7 @@ fn scenario(disk: &Memory, known: &mut Known) -> Option<()> {
     Some(())
 }
 
-fn check_recovery(disk: &Memory, known: &Known, place: &str) {
+fn check_recovery(disk: &MemoryDisk, known: &Known, place: &str) {
     let opened =
         try_open(disk, small_segments()).unwrap_or_else(|error| panic!("{place}: {error}: {error:?}"));
     let head = usize::try_from(opened.report.head.0).unwrap();
@@ -52,7 +52,7 @@ fn check_recovery(disk: &Memory, known: &Known, place: &str) {
 }
 
 /// Some of the states that a disk may show: nothing kept, everything kept, and a number of mixtures.
-fn states(disk: &Memory, mixtures: u64, seed: u64) -> impl Iterator<Item = Memory> {
+fn states(disk: &MemoryDisk, mixtures: u64, seed: u64) -> impl Iterator<Item = MemoryDisk> {
     let extremes = [disk.after_crash(|| false), disk.after_crash(|| true)];
     let mixed = (0..mixtures).map(move |mixture| {
         let mut chance = fastrand::Rng::with_seed(seed * 1000 + mixture);
@@ -62,7 +62,7 @@ fn states(disk: &Memory, mixtures: u64, seed: u64) -> impl Iterator<Item = Memor
 }
 
 fn operations() -> usize {
-    let disk = Memory::default();
+    let disk = MemoryDisk::default();
     scenario(&disk, &mut Known::default()).unwrap();
     disk.ops()
 }
@@ -70,7 +70,7 @@ fn operations() -> usize {
 #[test]
 fn after_a_power_cut_at_any_operation_everything_acknowledged_is_there() {
     for op in 0..=operations() {
-        let disk = Memory::default();
+        let disk = MemoryDisk::default();
         disk.lose_power_at(op);
         let mut known = Known::default();
         let finished = scenario(&disk, &mut known).is_some();
@@ -88,7 +88,7 @@ fn after_a_power_cut_at_any_operation_everything_acknowledged_is_there() {
 #[test]
 fn a_power_cut_during_recovery_changes_nothing() {
     for op in (0..=operations()).step_by(4) {
-        let disk = Memory::default();
+        let disk = MemoryDisk::default();
         disk.lose_power_at(op);
         let mut known = Known::default();
         let _ = scenario(&disk, &mut known);
@@ -112,7 +112,7 @@ fn a_power_cut_during_recovery_changes_nothing() {
 #[test]
 fn a_power_cut_after_a_failed_write_loses_nothing() {
     for seed in 0..200 {
-        let disk = Memory::default();
+        let disk = MemoryDisk::default();
         let mut opened = open_memory(&disk, options());
         let mut known = Known { tried: append(&mut opened.writer, &[2, 1]), acked: 3 };
         disk.write_short();

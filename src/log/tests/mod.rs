@@ -14,7 +14,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use super::disk_memory::Memory;
 use super::open::open_on;
 use super::*;
 use crate::domain::event::*;
@@ -63,11 +62,11 @@ fn small_segments() -> Options {
     Options { segment_bytes: 700, ..options() }
 }
 
-fn try_open(disk: &Memory, options: Options) -> Result<Opened<Toy>, OpenError> {
+fn try_open(disk: &MemoryDisk, options: Options) -> Result<Opened<Toy>, OpenError> {
     open_on(Arc::new(disk.clone()), options, None)
 }
 
-fn open_memory(disk: &Memory, options: Options) -> Opened<Toy> {
+fn open_memory(disk: &MemoryDisk, options: Options) -> Opened<Toy> {
     try_open(disk, options).unwrap_or_else(|error| panic!("{error}: {error:?}"))
 }
 

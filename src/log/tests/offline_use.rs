@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use super::*;
 
-fn three_segments() -> (Memory, Vec<Envelope>) {
-    let disk = Memory::default();
+fn three_segments() -> (MemoryDisk, Vec<Envelope>) {
+    let disk = MemoryDisk::default();
     let mut opened = open_memory(&disk, Options { segment_bytes: 900, ..options() });
     let mut events = Vec::new();
     for _ in 0..5 {
@@ -34,7 +34,7 @@ fn a_log_is_read_beside_its_writer() {
 #[test]
 fn a_whole_log_is_repaired_into_the_same_events() {
     let (disk, events) = three_segments();
-    let into = Memory::default();
+    let into = MemoryDisk::default();
     let report = repair::repair_on(&disk, Arc::new(into.clone()), 7, "1.0.0").unwrap();
     assert_eq!((report.kept, &report.left_out[..]), (15, &[][..]));
     let opened = open_memory(&into, options());
@@ -53,7 +53,7 @@ fn a_repair_keeps_every_batch_that_is_proven() {
             let mut file = disk.bytes(&name);
             file[offset] ^= 2;
             damaged.put(&name, &file);
-            let into = Memory::default();
+            let into = MemoryDisk::default();
             let report = repair::repair_on(&damaged, Arc::new(into.clone()), 7, "1.0.0").unwrap();
             let place = format!("{name} byte {offset}: {report:?}");
             let opened = open_memory(&into, options());
@@ -73,7 +73,7 @@ fn a_repair_keeps_every_batch_that_is_proven() {
 
 #[test]
 fn a_pruned_log_is_repaired_from_its_snapshot() {
-    let disk = Memory::default();
+    let disk = MemoryDisk::default();
     let mut opened = open_memory(&disk, small_segments());
     let mut events = Vec::new();
     for _ in 0..6 {
@@ -82,7 +82,7 @@ fn a_pruned_log_is_repaired_from_its_snapshot() {
     opened.writer.snapshot(&fold(&events)).unwrap();
     assert!(opened.writer.prune(Seq(99)).unwrap() > Seq(1));
     events.extend(append(&mut opened.writer, &[2, 1]));
-    let into = Memory::default();
+    let into = MemoryDisk::default();
     let report = repair::repair_on(&disk, Arc::new(into.clone()), 7, "1.0.0").unwrap();
     assert_eq!((report.snapshot, report.kept, report.head), (Some(Seq(18)), 3, Seq(21)));
     assert_eq!(open_memory(&into, options()).projection.facts(), fold(&events).facts());

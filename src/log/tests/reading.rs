@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn memory_and_segments_give_the_same() {
-    let disk = Memory::default();
+    let disk = MemoryDisk::default();
     let some = Options { recent_records: 5, segment_bytes: 2000, ..options() };
     let mut opened = open_memory(&disk, some);
     let mut events = Vec::new();
@@ -26,7 +26,7 @@ fn memory_and_segments_give_the_same() {
 
 #[test]
 fn limits_are_kept() {
-    let disk = Memory::default();
+    let disk = MemoryDisk::default();
     let mut opened = open_memory(&disk, Options { recent_records: 4, ..options() });
     append(&mut opened.writer, &[10]);
     let seqs = |after, limit, upto| -> Vec<u64> {
@@ -44,7 +44,7 @@ fn limits_are_kept() {
 
 #[test]
 fn a_place_in_a_large_segment_is_found() {
-    let disk = Memory::default();
+    let disk = MemoryDisk::default();
     let mut opened = open_memory(&disk, Options { recent_records: 0, ..options() });
     let mut lens = vec![1; 3000];
     lens.extend([500; 3]);
@@ -89,7 +89,7 @@ fn a_reader_beside_the_writer_sees_whole_records_in_order() {
 
 #[test]
 fn damage_that_came_later_is_an_error_and_no_event() {
-    let disk = Memory::default();
+    let disk = MemoryDisk::default();
     let mut opened = open_memory(&disk, Options { recent_records: 0, ..options() });
     append(&mut opened.writer, &[6]);
     let mut file = disk.bytes(&first_segment());
@@ -102,7 +102,7 @@ fn damage_that_came_later_is_an_error_and_no_event() {
 
 #[test]
 fn pruning_moves_the_oldest_but_never_past_the_snapshots() {
-    let disk = Memory::default();
+    let disk = MemoryDisk::default();
     let mut opened = open_memory(&disk, small_segments());
     let mut events = Vec::new();
     for _ in 0..6 {

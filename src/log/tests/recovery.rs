@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::*;
 
 /// A log of several segments with two snapshots.
-fn long_log() -> (Memory, Vec<Envelope>) {
-    let disk = Memory::default();
+fn long_log() -> (MemoryDisk, Vec<Envelope>) {
+    let disk = MemoryDisk::default();
     let mut opened = open_memory(&disk, small_segments());
     let mut events = Vec::new();
     for _ in 0..8 {
@@ -19,7 +19,7 @@ fn long_log() -> (Memory, Vec<Envelope>) {
     (disk, events)
 }
 
-fn snapshots(disk: &Memory) -> Vec<Seq> {
+fn snapshots(disk: &MemoryDisk) -> Vec<Seq> {
     layout::list(disk).unwrap().snapshots
 }
 
@@ -107,7 +107,7 @@ fn a_bad_snapshot_costs_time_alone() {
 fn a_snapshot_of_another_log_or_build_is_not_used() {
     let (disk, events) = long_log();
     let newest = *snapshots(&disk).last().unwrap();
-    let other = Memory::default();
+    let other = MemoryDisk::default();
     let mut opened = open_memory(&other, Options { log_id_for_new: 7, ..options() });
     let foreign = append(&mut opened.writer, &[newest.0]);
     opened.writer.snapshot(&fold(&foreign)).unwrap();
@@ -149,7 +149,7 @@ fn a_missing_segment_is_damage_with_and_without_snapshot() {
 
 #[test]
 fn an_event_of_a_newer_build_is_refused_by_name() {
-    let disk = Memory::default();
+    let disk = MemoryDisk::default();
     let mut opened = open_memory(&disk, Options { build: "9.1.0".to_owned(), ..options() });
     append(&mut opened.writer, &[1, 1]);
     let file = String::from_utf8(disk.bytes(&first_segment())).unwrap();
@@ -208,7 +208,7 @@ fn a_last_segment_without_its_header_is_kept_aside_unless_it_had_records() {
 
 #[test]
 fn a_torn_tail_is_kept_aside_and_reported() {
-    let disk = Memory::default();
+    let disk = MemoryDisk::default();
     let mut opened = open_memory(&disk, options());
     append(&mut opened.writer, &[1]);
     let durable = disk.bytes(&first_segment()).len();

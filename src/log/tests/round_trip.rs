@@ -39,7 +39,7 @@ proptest! {
             deadline: Timestamp(at),
         };
         let envelope = Envelope { seq: Seq(2), id: Ulid(id), at: Timestamp(at), event: event.into(), cause, more: false };
-        let disk = Memory::default();
+        let disk = MemoryDisk::default();
         let mut opened = open_memory(&disk, Options { recent_records: 0, ..options() });
         append(&mut opened.writer, &[1]);
         opened.writer.append(&[vec![envelope.clone()]]).unwrap();

@@ -8,7 +8,7 @@ use super::*;
 
 #[test]
 fn one_append_is_one_write_and_one_sync_however_many_batches() {
-    let disk = Memory::default();
+    let disk = MemoryDisk::default();
     let mut opened = open_memory(&disk, options());
     disk.take_trace();
     append(&mut opened.writer, &[1, 4, 2, 1, 9]);
@@ -19,7 +19,7 @@ fn one_append_is_one_write_and_one_sync_however_many_batches() {
 
 #[test]
 fn the_file_is_plain_json_lines() {
-    let disk = Memory::default();
+    let disk = MemoryDisk::default();
     let mut opened = open_memory(&disk, options());
     append(&mut opened.writer, &[1, 2]);
     let text = String::from_utf8(disk.bytes(&first_segment())).unwrap();
@@ -41,7 +41,7 @@ fn the_file_is_plain_json_lines() {
 #[test]
 fn a_full_disk_is_survived_without_reopening() {
     for after_writes in [0, 1, 20] {
-        let disk = Memory::default();
+        let disk = MemoryDisk::default();
         let mut opened = open_memory(&disk, options());
         let mut events = append(&mut opened.writer, &[2]);
         let durable = disk.bytes(&first_segment());
@@ -68,7 +68,7 @@ fn a_full_disk_is_survived_without_reopening() {
 
 #[test]
 fn a_cut_that_fails_too_is_made_up_for_before_the_next_write() {
-    let disk = Memory::default();
+    let disk = MemoryDisk::default();
     let mut opened = open_memory(&disk, options());
     let mut events = append(&mut opened.writer, &[2]);
     disk.write_short();
@@ -90,7 +90,7 @@ fn a_cut_that_fails_too_is_made_up_for_before_the_next_write() {
 
 #[test]
 fn a_failed_sync_calls_the_policy_and_nothing_is_acknowledged_any_more() {
-    let disk = Memory::default();
+    let disk = MemoryDisk::default();
     let calls = Arc::new(AtomicUsize::new(0));
     let seen = calls.clone();
     let policy: SyncFailurePolicy = Arc::new(move |path, _| {
@@ -112,7 +112,7 @@ fn a_failed_sync_calls_the_policy_and_nothing_is_acknowledged_any_more() {
 #[test]
 fn every_step_of_a_rotation_may_fail_and_be_tried_again() {
     for failing in [Op::Create, Op::Reserve, Op::Write, Op::Rename] {
-        let disk = Memory::default();
+        let disk = MemoryDisk::default();
         // No space for the next segment from the beginning, so that it has to be made at the rotation.
         let reserve = |op: Op, name: &str| op == Op::Create && name == layout::NEXT_SEGMENT;
         let mut opened = open_memory(&disk, small_segments());
@@ -142,7 +142,7 @@ fn every_step_of_a_rotation_may_fail_and_be_tried_again() {
 
 #[test]
 fn a_batch_must_continue_the_log() {
-    let disk = Memory::default();
+    let disk = MemoryDisk::default();
     let mut opened = open_memory(&disk, options());
     append(&mut opened.writer, &[1]);
     let mut check = |mut batch: Vec<Envelope>, change: &dyn Fn(&mut Vec<Envelope>)| {

@@ -208,5 +208,5 @@ async fn a_task_is_asked_about_around_its_end() {
     let script = Script::new(&answers);
     let clock = Clock::virtual_from(EPOCH);
     perform(&Site::new(Pve::new(script.clone()), clock), follow()).await;
-    assert_eq!(clock.now().since(EPOCH), Duration::from_millis(2400 + 9 * 60));
+    assert_eq!(clock.now().since(EPOCH), Duration::from_millis(2400 + 8 * 60));
 }

@@ -15,9 +15,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::engine::watch;
 use futures_util::FutureExt as _;
 use serde_json::Value;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +32,7 @@ use crate::domain::settings::{Settings, SizeOverrides, Sizes};
 use crate::domain::state::State;
 use crate::domain::webhook::{Webhook, WebhookCommand, WebhookStep};
 use crate::engine::{Decided, EngineLoop};
-use crate::log::{self, Memory};
+use crate::log::{self, MemoryDisk};
 
 /// 2026-11-24T09:00:00Z.
 const EPOCH: Timestamp = Timestamp(1_795_510_800_000);
@@ -81,7 +81,7 @@ struct Receivers {
 impl Receivers {
     fn new(clock: Clock) -> Self {
         let rule: Rule = Box::new(|_| Does::Answers(204));
-        let noted = Arc::new(watch::Sender::new(()));
+        let noted = Arc::new(watch::channel(()).0);
         Self { clock, seen: Arc::default(), noted, rule: Arc::new(Mutex::new(rule)), open: Arc::default() }
     }
 
@@ -153,7 +153,7 @@ impl Receivers {
 
 /// A log, an engine and the webhooks of it.
 struct Rig {
-    disk: Memory,
+    disk: MemoryDisk,
     clock: Clock,
     receivers: Receivers,
     endpoints: Vec<Endpoint>,
@@ -191,7 +191,7 @@ impl Rig {
 
     async fn with(endpoints: Vec<Endpoint>) -> Self {
         let clock = Clock::virtual_from(EPOCH);
-        let disk = Memory::default();
+        let disk = MemoryDisk::default();
         let receivers = Receivers::new(clock);
         let mut rig = Self { disk, clock, receivers, endpoints, at_work: None, seed: 1 };
         rig.start().await;
@@ -201,7 +201,7 @@ impl Rig {
     async fn start(&mut self) {
         self.seed += 1;
         let mut chance = fastrand::Rng::with_seed(self.seed);
-        let opened = log::open_in_memory::<State>(&self.disk, log::Options::new(1, "1.0.0"));
+        let opened = log::open_memory::<State>(&self.disk, log::Options::new(1, "1.0.0")).unwrap();
         let reader = opened.reader.clone();
         let (engine_loop, engine) =
             EngineLoop::new(opened.writer, opened.projection, self.clock, chance.fork());

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::engine::watch;
 use futures_util::StreamExt as _;
-use tokio::sync::watch;
 
 use super::{Flights, Found, Landed, Run, TRY_AGAIN};
 use crate::domain::command::Command;

@@ -27,7 +27,7 @@ use crate::domain::state::State;
 use crate::domain::time::Timestamp;
 use crate::http::limits::Limits;
 use crate::http::{App, Front, Guards};
-use crate::log::{Memory, Options, Writer, open_in_memory};
+use crate::log::{MemoryDisk, Options, Writer, open_memory};
 use crate::tail::sse::{Frame, Parser};
 
 /// 2026-11-24T03:06:19.000Z
@@ -58,7 +58,7 @@ fn small() -> Options {
 }
 
 fn service_with(options: Options, max_streams: usize) -> Service {
-    let opened = open_in_memory::<State>(&Memory::default(), options);
+    let opened = open_memory::<State>(&MemoryDisk::default(), options).unwrap();
     let (engine, played) = played::engine(State::default());
     played.publish(|published| published.head = Seq(0));
     let unread = Arc::new(|_| -> futures_util::future::BoxFuture<'static, _> { unreachable!() });

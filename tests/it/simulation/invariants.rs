@@ -1,0 +1,276 @@
+//! The promises, as what is checked after each step, at each event, at each answer, and at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use sandbox_pool::domain::event::{Envelope, Event};
+use sandbox_pool::domain::ids::{AllocationId, Vmid};
+use sandbox_pool::domain::state::{Container, HandOut, Phase, ServicePhase, State};
+use sandbox_pool::domain::time::Timestamp;
+use sandbox_pool::sim::{CtView, DEMO_TOKEN, Violation, ViolationRule};
+
+use super::scene::{Scene, since_start};
+use crate::world::Answer;
+
+/// Callers go away after this long; every answer is on its way before.
+const CALLERS_PATIENCE: Duration = Duration::from_mins(2);
+
+/// Between the look at a container and what is done to it somebody else may be quicker by this much.
+const RACE: Duration = Duration::from_millis(100);
+
+/// What those outside know.
+#[derive(Default)]
+pub struct Ledger {
+    /// What happened, for the story of a failure.
+    pub trace: Vec<(Timestamp, String)>,
+    /// Broken promises that callers saw.
+    pub wrong: Vec<String>,
+    /// Requests without an answer, and when they were made.
+    pub open: BTreeMap<u64, (Timestamp, String)>,
+    /// Who was answered with which container.
+    pub held: BTreeMap<u32, Held>,
+    /// When somebody last asked for a container's release or removal, or meddled with it.
+    pub disturbed: BTreeMap<u32, Timestamp>,
+    /// When a node last went down, which stops its containers.
+    pub outage: Timestamp,
+    /// When a VMID was given to somebody else's container.
+    pub replaced: BTreeMap<u32, Timestamp>,
+    /// Other people's containers.
+    pub foreign: BTreeMap<u32, CtView>,
+    /// Answers by status.
+    pub answers: BTreeMap<u16, usize>,
+}
+
+/// A container that somebody was answered with.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub instance: String,
+    pub asked_at: Timestamp,
+    pub until: Option<Timestamp>,
+}
+
+impl Ledger {
+    /// Whether a hold may be over.
+    fn may_be_over(&self, vmid: u32, held: &Held, now: Timestamp) -> bool {
+        held.until.is_some_and(|until| until <= now)
+            || self.disturbed.get(&vmid).is_some_and(|at| *at >= held.asked_at)
+    }
+
+    /// An allocation was answered with a container.
+    pub fn handed_out(&mut self, vmid: u32, held: Held, started: bool, ct: Option<&CtView>, now: Timestamp) {
+        let Held { instance, asked_at, .. } = &held;
+        for (other, before) in &self.held {
+            let same = before.instance == *instance;
+            if same == (*other == vmid) || self.may_be_over(*other, before, now) {
+                continue;
+            }
+            if same {
+                self.wrong.push(format!("{instance} holds CT {other} and was given CT {vmid}"));
+            } else if *other == vmid {
+                self.wrong.push(format!("CT {vmid} is {}'s and was given to {instance}", before.instance));
+            }
+        }
+        let undisturbed = self.disturbed.get(&vmid).is_none_or(|at| at < asked_at);
+        if undisturbed && held.until.is_none_or(|until| until > now) {
+            let named = ct.is_some_and(|ct| ct.hostname.as_deref() == Some(instance));
+            let runs = ct.is_some_and(|ct| ct.running) || self.outage >= *asked_at;
+            if !named || (started && !runs) {
+                self.wrong.push(format!("{instance} was given CT {vmid} as {ct:?}"));
+            }
+        }
+        self.held.insert(vmid, held);
+    }
+
+    /// Whether an instance was answered with a container.
+    pub fn holds(&self, instance: &str) -> bool {
+        self.held.values().any(|held| held.instance == instance)
+    }
+
+    /// Any answer.
+    pub fn answered(&mut self, what: &str, answer: &Answer) {
+        *self.answers.entry(answer.status).or_default() += 1;
+        if ![200, 404, 409, 422, 502, 503, 504].contains(&answer.status) {
+            self.wrong.push(format!("{what} was answered with {} {}", answer.status, answer.body));
+        }
+    }
+}
+
+/// What must hold after each step.
+pub fn check_step(scene: &mut Scene) -> Result<(), String> {
+    scene.take_events()?;
+    let now = scene.clock.now();
+    {
+        let ledger = scene.ledger();
+        if let Some(wrong) = ledger.wrong.first() {
+            return Err(wrong.clone());
+        }
+        let overdue = ledger.open.values().find(|(asked_at, _)| now.since(*asked_at) > CALLERS_PATIENCE);
+        if let Some((asked_at, what)) = overdue {
+            return Err(format!("no answer since {} ms: {what}", since_start(*asked_at)));
+        }
+    }
+    for template in scene.templates() {
+        let seen = scene.sim.max_clones_in_flight_seen(template);
+        if seen > 1 {
+            return Err(format!("{seen} clones of {template} ran at the same time"));
+        }
+    }
+    if let Some(violation) = scene.sim.violations().iter().find(|violation| !is_fate(scene, violation)) {
+        return Err(format!("a good client does not do this: {violation:?}"));
+    }
+    match scene.state() {
+        Some(state) => check_state(&state, scene.lost_log),
+        None => Ok(()),
+    }
+}
+
+/// Whether somebody was quicker between the look and the act, or while a call was on its way for long.
+fn is_fate(scene: &Scene, violation: &Violation) -> bool {
+    let replaced = vmid_of(violation).and_then(|vmid| scene.ledger().replaced.get(&vmid).copied());
+    let within = |span| replaced.is_some_and(|at| violation.at.since(at) < span);
+    match violation.rule {
+        ViolationRule::ForeignWrite => within(RACE) || (scene.delays && within(CALLERS_PATIENCE)),
+        // The first was given up; PVE refuses the second for the template's lock.
+        ViolationRule::SecondClone => scene.delays,
+        _ => false,
+    }
+}
+
+/// The container that a violation is about: the first number in its path.
+fn vmid_of(violation: &Violation) -> Option<u32> {
+    violation.text.split(['/', ':']).find_map(|part| part.parse().ok())
+}
+
+/// What must hold in every State that anybody sees.
+fn check_state(state: &State, adopts: bool) -> Result<(), String> {
+    let mut again = state.clone();
+    again.rebuild_index();
+    if again != *state {
+        return Err("the index is not the one that State amounts to".to_owned());
+    }
+    let mut places = BTreeSet::new();
+    let held = state.containers.values().filter_map(Container::instance_id);
+    for instance in held.chain(state.waiting.values().map(|waiting| &waiting.instance_id)) {
+        let quarantined = |c: &Container| matches!(c.phase, Phase::Quarantined { .. });
+        if !places.insert(instance) && !state.containers.values().any(quarantined) {
+            return Err(format!("{instance} has two places"));
+        }
+    }
+    let cap = state.settings.max_total as usize;
+    if cap > 0 && state.containers.len() > cap && !adopts {
+        return Err(format!("{} containers, at most {cap} allowed", state.containers.len()));
+    }
+    if state.service.phase != ServicePhase::Running {
+        return Ok(());
+    }
+    for (vmid, template) in state.templates.iter().filter(|(_, template)| !template.drained) {
+        let wanted = |c: &&Container| {
+            c.template == *vmid && c.creating().is_some_and(|creating| creating.unwanted.is_none())
+        };
+        let coming = state.containers.values().filter(wanted).count();
+        let supply = state.ready_count(*vmid) as usize + coming;
+        let inventory = supply.saturating_sub(template.line.len());
+        let most = state.sizes(*vmid).max as usize + usize::from(template.refresh_before.is_some());
+        if inventory > most.max(1) {
+            return Err(format!("template {vmid} has an inventory of {inventory}, at most {most} allowed"));
+        }
+    }
+    Ok(())
+}
+
+/// What an event may not do to the State before it: pass somebody over in the line.
+pub fn check_event(before: &State, envelope: &Envelope) -> Result<(), String> {
+    let Event::Allocated(allocated) = &envelope.event else { return Ok(()) };
+    let Some(template) = before.template(allocated.template) else { return Ok(()) };
+    let ahead = template.line.iter().take_while(|id| **id != allocated.allocation_id);
+    let passed_over = ahead.copied().find(|id| !waits_for_its_name(before, *id));
+    match passed_over {
+        Some(id) => Err(format!("{} was served before {id}, which came first", allocated.instance_id)),
+        None => Ok(()),
+    }
+}
+
+/// The container that an allocation could not use still has its name.
+fn waits_for_its_name(state: &State, id: AllocationId) -> bool {
+    let spoiled = state.waiting.get(&id).and_then(|waiting| waiting.spoiled);
+    spoiled.and_then(|vmid| state.container(vmid)).is_some_and(|c| matches!(c.phase, Phase::Removing(_)))
+}
+
+/// A replay gives the State that is published, byte for byte.
+pub fn check_replay(scene: &Scene) -> Result<(), String> {
+    let Some(state) = scene.state() else { return Ok(()) };
+    if scene.folded == *state {
+        return Ok(());
+    }
+    let text = |state: &State| serde_json::to_string(state).unwrap_or_default();
+    Err(format!("a replay gives another State:\n{}\n{}", text(&scene.folded), text(&state)))
+}
+
+/// Why the pool is not settled yet, if it is not.
+pub fn unsettled(state: &State) -> Option<String> {
+    if !state.service.reconciled || !state.pve_reachable() {
+        return Some("PVE was not looked at".to_owned());
+    }
+    if let Some(waiting) = state.waiting.values().next() {
+        return Some(format!("{} waits", waiting.instance_id));
+    }
+    let restless = |container: &&Container| match &container.phase {
+        Phase::Ready { .. } => container.doubt.is_some(),
+        Phase::Allocated(holding) => container.doubt.is_some() || holding.stage != HandOut::Done,
+        Phase::Creating(_) | Phase::Releasing(_) | Phase::Removing(_) | Phase::Quarantined { .. } => true,
+    };
+    if let Some(container) = state.containers.values().find(restless) {
+        return Some(format!(
+            "container {}: {:?} {:?} {:?}",
+            container.vmid, container.phase, container.doubt, container.delay
+        ));
+    }
+    let cap = state.settings.max_total as usize;
+    for (vmid, template) in &state.templates {
+        let target = if template.drained { 0 } else { state.sizes(*vmid).target };
+        let full = state.ready_count(*vmid) >= target || (cap > 0 && state.containers.len() >= cap);
+        if !full {
+            let ready = state.ready_count(*vmid);
+            return Some(format!("template {vmid} has {ready} of {target} ready: {template:?}"));
+        }
+    }
+    None
+}
+
+/// What must hold once the pool is settled.
+pub fn check_end(scene: &mut Scene) -> Result<(), String> {
+    check_step(scene)?;
+    check_replay(scene)?;
+    let state = scene.state().ok_or("nothing runs")?;
+    let known: BTreeSet<u32> = state.containers.keys().map(|vmid| vmid.0).collect();
+    let views: Vec<CtView> =
+        scene.sim.with(|model| model.vmids().into_iter().filter_map(|vmid| model.ct(vmid)).collect());
+    let made = views.iter().filter(|view| view.made_by.as_deref() == Some(DEMO_TOKEN) && !view.template);
+    let made: BTreeSet<u32> = made.map(|view| view.vmid).collect();
+    if known != made {
+        return Err(format!("State knows {known:?}, PVE has {made:?}"));
+    }
+    for view in views.iter().filter(|view| made.contains(&view.vmid)) {
+        let Some(container) = state.container(Vmid(view.vmid)) else { continue };
+        let named = view.hostname.as_deref() == Some(container.hostname.as_str());
+        let ready = matches!(container.phase, Phase::Ready { .. });
+        if !named || (ready && (view.running || view.lock.is_some())) {
+            return Err(format!("State has {container:?}, PVE {view:?}"));
+        }
+    }
+    let violations = scene.sim.violations();
+    let lost: BTreeSet<u32> = violations.iter().filter_map(vmid_of).collect();
+    let ledger = scene.ledger();
+    if let Some((_, what)) = ledger.open.values().next() {
+        return Err(format!("settled, and no answer yet: {what}"));
+    }
+    for (vmid, was) in ledger.foreign.iter().filter(|(vmid, _)| !lost.contains(vmid)) {
+        let is = scene.sim.ct(*vmid);
+        let same = is.as_ref().is_some_and(|is| is.config == was.config && is.node == was.node);
+        let runs = is.as_ref().is_some_and(|is| is.running == was.running) || ledger.outage.0 > 0;
+        if !same || !runs {
+            return Err(format!("somebody's CT {vmid} was {was:?} and is {is:?}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,426 @@
+//! Plays a story: each step, the time between, and at the end the way back to a pool at rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandbox_pool::domain::fault::Fault;
+use sandbox_pool::domain::ids::Vmid;
+use sandbox_pool::domain::state::{Phase, State};
+use sandbox_pool::sim::{CtSpec, CtView, DEMO_TOKEN, Effect, FaultRule, Model, Sim};
+use serde_json::{Value, json};
+
+use super::invariants::{Held, check_end, check_step, unsettled};
+use super::scene::{Scene, TEMPLATE};
+use super::script::{Meddling, Part, Script, Step};
+use crate::world::request;
+
+/// A pool whose troubles are over is at rest after at most this long.
+const SETTLES_WITHIN: Duration = Duration::from_hours(1);
+/// What somebody calls the pool's containers.
+const RENAMED: &str = "renamed-by-somebody";
+/// How often a person looks after it meanwhile.
+const ROUND: Duration = Duration::from_secs(20);
+
+/// Plays a whole story on a scene.
+pub async fn play(scene: &mut Scene, script: &Script) -> Result<(), String> {
+    for vmid in [100, 101] {
+        remember_foreign(scene, vmid);
+    }
+    scene.start().await?;
+    for step in &script.steps {
+        scene.note(format!("{step:?}"));
+        carry_out(scene, step).await?;
+        scene.calm().await;
+        check_step(scene)?;
+    }
+    scene.note("all trouble is over");
+    heal(scene).await?;
+    settle(scene).await?;
+    check_end(scene)?;
+    // It serves as if nothing had been.
+    for template in 0..script.setting.templates {
+        allocate(scene, TEMPLATE + template, Some(format!("last-{template}")), true, None, None);
+    }
+    pass(scene, Duration::from_mins(2)).await?;
+    let state = scene.state().ok_or("nothing runs")?;
+    let serves = |vmid: &u32| state.settings.max_total == 0 && !is_drained(&state, *vmid);
+    let is_served = |vmid: &u32| scene.ledger().holds(&format!("last-{}", vmid - TEMPLATE));
+    if let Some(vmid) = scene.templates().filter(serves).find(|vmid| !is_served(vmid)) {
+        return Err(format!("template {vmid} is at rest and serves nobody"));
+    }
+    settle(scene).await?;
+    check_end(scene)
+}
+
+fn is_drained(state: &State, vmid: u32) -> bool {
+    state.template(Vmid(vmid)).is_some_and(|template| template.drained)
+}
+
+/// Lets time pass; a power cut meanwhile ends the process and begins another.
+async fn pass(scene: &mut Scene, span: Duration) -> Result<(), String> {
+    if scene.pass(span).await {
+        scene.note("    the power fails");
+        scene.kill().await?;
+        scene.start().await?;
+    }
+    Ok(())
+}
+
+async fn carry_out(scene: &mut Scene, step: &Step) -> Result<(), String> {
+    match step {
+        Step::Allocate { template, instance, start, ttl, patience_ms } => {
+            let instance = instance.map(|nth| format!("box-{nth}"));
+            allocate(scene, TEMPLATE + template, instance, *start, *ttl, *patience_ms);
+        }
+        Step::Release(nth) => {
+            if let Some(vmid) = some_container(scene, *nth) {
+                disturb(scene, vmid);
+                send(scene, "POST", format!("/release/{vmid}"), None);
+            }
+        }
+        Step::Remove(nth) => {
+            if let Some(vmid) = some_container(scene, *nth) {
+                disturb(scene, vmid);
+                send(scene, "DELETE", format!("/containers/{vmid}"), None);
+            }
+        }
+        Step::Warm { template, count } => {
+            send(scene, "POST", format!("/warm/{}?count={count}", TEMPLATE + template), None);
+        }
+        Step::Resize { template, min, target, max } => {
+            let sizes = json!({ "min": min, "target": target, "max": max });
+            send(scene, "PUT", format!("/templates/{}", TEMPLATE + template), Some(sizes));
+        }
+        Step::Drain { template } => {
+            send(scene, "DELETE", format!("/templates/{}", TEMPLATE + template), None);
+        }
+        Step::Refresh { template } => {
+            send(scene, "POST", format!("/templates/{}/refresh", TEMPLATE + template), None);
+        }
+        Step::Look => send(scene, "GET", "/status".to_owned(), None),
+        Step::Fault { on, which, effect } => {
+            scene.delays |= matches!(effect, Effect::Delay(_));
+            let rule = FaultRule { on: on.clone(), which: *which, effect: effect.clone() };
+            scene.sim.add_fault(rule);
+        }
+        Step::NoMoreFaults => scene.sim.with(Model::clear_faults),
+        Step::Break(part) => set(scene, *part, false),
+        Step::Mend(part) => set(scene, *part, true),
+        Step::Meddle { nth, what } => meddle(scene, *nth, *what),
+        Step::Person => person(scene),
+        Step::Kill { down_ms } => {
+            scene.kill().await?;
+            tokio::time::sleep(Duration::from_millis(*down_ms)).await;
+            scene.start().await?;
+        }
+        Step::PowerCut { operations, down_ms } => {
+            scene.cut_power_at(*operations);
+            if scene.pass(Duration::from_secs(5)).await {
+                scene.note("    the power fails");
+                scene.kill().await?;
+                tokio::time::sleep(Duration::from_millis(*down_ms)).await;
+                scene.start().await?;
+            }
+        }
+        Step::Stop { down_ms } => {
+            scene.stop().await?;
+            tokio::time::sleep(Duration::from_millis(*down_ms)).await;
+            scene.start().await?;
+        }
+        Step::LoseLog => {
+            scene.kill().await?;
+            // Whose name is not the one in its description is nobody's that the pool could know.
+            for view in made_at_pve(&scene.sim) {
+                if view.hostname.as_deref() == Some(RENAMED) {
+                    scene.sim.with(|model| model.mark_foreign(view.vmid));
+                    remember_foreign(scene, view.vmid);
+                }
+            }
+            scene.lose_log();
+            scene.start().await?;
+        }
+        Step::DiskFull => scene.fill_disk(true),
+        Step::DiskFree => scene.fill_disk(false),
+        Step::Wait { ms } => pass(scene, Duration::from_millis(*ms)).await?,
+    }
+    Ok(())
+}
+
+/// Nothing is out of order any more, and nobody is at anything of the pool's.
+async fn heal(scene: &mut Scene) -> Result<(), String> {
+    scene.heal_disk();
+    scene.sim.with(Model::clear_faults);
+    for part in [Part::FrontEnd, Part::Token, Part::Statistics, Part::Quorum] {
+        set(scene, part, true);
+    }
+    for node in 0..2 {
+        set(scene, Part::Node(node), true);
+        set(scene, Part::Daemon(node), true);
+    }
+    // Two rounds of the reconciler, so that it has seen the world as it is now.
+    pass(scene, Duration::from_secs(70)).await
+}
+
+/// Lets the pool come to rest, with a person at hand who does what the hints say.
+async fn settle(scene: &mut Scene) -> Result<(), String> {
+    let begun = scene.clock.now();
+    let mut calm = 0;
+    loop {
+        person(scene);
+        clear_doubts(scene);
+        pass(scene, ROUND).await?;
+        check_step(scene)?;
+        let state = scene.state().ok_or("nothing runs")?;
+        match unsettled(&state) {
+            None if calm == 3 => return Ok(()),
+            None => calm += 1,
+            Some(why) if scene.clock.now().since(begun) > SETTLES_WITHIN => {
+                return Err(format!("not at rest after an hour: {why}"));
+            }
+            Some(_) => calm = 0,
+        }
+    }
+}
+
+/// A person runs the commands that the pool shows.
+fn person(scene: &Scene) {
+    let Some(state) = scene.state() else { return };
+    for command in hints(&state) {
+        let mut words = command.split_whitespace();
+        let (Some("pct"), Some(verb), Some(Ok(vmid))) =
+            (words.next(), words.next(), words.next().map(str::parse::<u32>))
+        else {
+            continue;
+        };
+        scene.note(format!("    a person runs `{command}`"));
+        match verb {
+            "unlock" => scene.sim.outside_unlock(vmid),
+            "destroy" => scene.sim.outside_destroy(vmid),
+            _ => {}
+        }
+    }
+}
+
+fn hints(state: &State) -> Vec<String> {
+    let of_containers = state.containers.values().flat_map(|container| {
+        let quarantine = match &container.phase {
+            Phase::Quarantined { fault, .. } => Some(fault),
+            _ => None,
+        };
+        quarantine.into_iter().chain(container.delay.as_ref().map(|delay| &delay.fault))
+    });
+    let of_templates = state.templates.values().flat_map(|template| {
+        let refused = template.queue.iter().filter_map(|queued| queued.fault.as_ref());
+        refused.chain(template.backoff.as_ref().map(|backoff| &backoff.fault))
+    });
+    let hints = of_containers.chain(of_templates).filter_map(|fault: &Fault| fault.hint.clone());
+    let mut commands: Vec<String> = hints
+        .flat_map(|hint| hint.split(';').map(|part| part.trim().to_owned()).collect::<Vec<_>>())
+        .collect();
+    commands.sort();
+    commands.dedup();
+    commands
+}
+
+/// A person gives containers that are in doubt their names back.
+fn clear_doubts(scene: &Scene) {
+    let Some(state) = scene.state() else { return };
+    for container in state.containers.values().filter(|container| container.doubt.is_some()) {
+        scene.note(format!("    a person names CT {} {} again", container.vmid, container.hostname));
+        scene.sim.outside_rename(container.vmid.0, container.hostname.as_str());
+    }
+}
+
+fn set(scene: &Scene, part: Part, well: bool) {
+    let node = |nth: u32| format!("pve{}", nth + 1);
+    if let (Part::Node(_), false) = (part, well) {
+        scene.ledger().outage = scene.clock.now();
+    }
+    scene.sim.with(|model| match part {
+        Part::Node(nth) => model.set_node_up(&node(nth), well),
+        Part::Daemon(nth) => model.set_daemon_up(&node(nth), well),
+        Part::FrontEnd => model.set_front_end_up(well),
+        Part::Token => model.set_token_enabled(DEMO_TOKEN, well),
+        Part::Statistics => model.set_pvestatd_up(well),
+        Part::Quorum => model.set_quorate(well),
+    });
+}
+
+fn made_at_pve(sim: &Sim) -> Vec<CtView> {
+    sim.with(|model| {
+        let views = model.vmids().into_iter().filter_map(|vmid| model.ct(vmid));
+        views.filter(|view| view.made_by.as_deref() == Some(DEMO_TOKEN) && !view.template).collect()
+    })
+}
+
+fn remember_foreign(scene: &Scene, vmid: u32) {
+    if let Some(view) = scene.sim.ct(vmid) {
+        scene.ledger().foreign.insert(vmid, view);
+    }
+}
+
+fn disturb(scene: &Scene, vmid: u32) {
+    let now = scene.clock.now();
+    scene.ledger().disturbed.insert(vmid, now);
+}
+
+fn meddle(scene: &mut Scene, nth: usize, what: Meddling) {
+    let sim = scene.sim.clone();
+    // PVE lets nobody at a container that is locked or that a task works on.
+    let free = |view: &CtView| view.lock.is_none() && !sim.with(|model| model.has_task(view.vmid));
+    let made: Vec<CtView> = made_at_pve(&sim).into_iter().filter(free).collect();
+    let chosen = nth.checked_rem(made.len()).map(|nth| made[nth].clone());
+    let template = TEMPLATE + u32::try_from(nth % scene.setting.templates as usize).unwrap_or(0);
+    match what {
+        Meddling::Foreign => return foreign(scene, None),
+        Meddling::KillClone => {
+            sim.kill_running_clone(template);
+            return;
+        }
+        Meddling::LockTemplate(ms) => {
+            if sim.ct(template).is_some_and(|view| view.lock.is_none()) {
+                lock_for(&sim, template, "backup", ms);
+            }
+            return;
+        }
+        _ => {}
+    }
+    let Some(view) = chosen else { return };
+    let vmid = view.vmid;
+    scene.note(format!("    to CT {vmid}"));
+    disturb(scene, vmid);
+    match what {
+        Meddling::Destroy => sim.outside_destroy(vmid),
+        Meddling::Rename => rename(scene, vmid),
+        Meddling::Start => sim.outside_start(vmid),
+        Meddling::Stop => sim.outside_stop(vmid),
+        Meddling::Lock(lock, ms) => lock_for(&sim, vmid, lock, ms),
+        Meddling::Reuse => {
+            sim.outside_destroy(vmid);
+            foreign(scene, Some(vmid));
+        }
+        Meddling::Migrate if !view.running => {
+            let node = if view.node == "pve1" { "pve2" } else { "pve1" };
+            sim.with(|model| model.outside_migrate(vmid, node));
+        }
+        Meddling::Convert if !view.running => sim.with(|model| model.convert_to_template(vmid)),
+        Meddling::Migrate
+        | Meddling::Convert
+        | Meddling::Foreign
+        | Meddling::KillClone
+        | Meddling::LockTemplate(_) => {}
+    }
+}
+
+/// One that the pool does not know by then is nobody's that it could know.
+fn rename(scene: &Scene, vmid: u32) {
+    scene.sim.outside_rename(vmid, RENAMED);
+    if scene.state().is_none_or(|state| state.container(Vmid(vmid)).is_none()) {
+        scene.sim.with(|model| model.mark_foreign(vmid));
+        remember_foreign(scene, vmid);
+    }
+}
+
+/// Somebody's container, on a VMID or on the next free one.
+fn foreign(scene: &mut Scene, vmid: Option<u32>) {
+    let sim = scene.sim.clone();
+    let vmid = vmid.unwrap_or_else(|| {
+        let taken = sim.vmids();
+        (201..9000).find(|vmid| !taken.contains(vmid)).unwrap_or(201)
+    });
+    let name = ["web", "pool-9009-0a1b2c3", "box-33"][scene.chance.usize(0..3)];
+    let mut spec = CtSpec::new(vmid, name);
+    if scene.chance.bool() {
+        // A clone of somebody's sandbox inherits what the pool wrote into that.
+        let mut others = made_at_pve(&sim).into_iter().filter(|view| view.vmid != vmid);
+        let inherited = others.find_map(|view| view.description);
+        spec = inherited.map_or(spec.clone(), |text| spec.description(&text));
+    }
+    sim.add_ct(if scene.chance.bool() { spec.running() } else { spec });
+    let now = scene.clock.now();
+    scene.ledger().replaced.insert(vmid, now);
+    disturb(scene, vmid);
+    remember_foreign(scene, vmid);
+}
+
+fn lock_for(sim: &Sim, vmid: u32, lock: &'static str, ms: u64) {
+    sim.outside_lock(vmid, lock);
+    let sim = sim.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        if sim.ct(vmid).is_some_and(|view| view.lock.as_deref() == Some(lock)) {
+            sim.outside_unlock(vmid);
+        }
+    });
+}
+
+fn some_container(scene: &Scene, nth: usize) -> Option<u32> {
+    let state = scene.state()?;
+    let vmids: Vec<u32> = state.containers.keys().map(|vmid: &Vmid| vmid.0).collect();
+    nth.checked_rem(vmids.len()).map(|nth| vmids[nth])
+}
+
+/// A request whose answer is looked at, but for what it says.
+fn send(scene: &mut Scene, method: &'static str, path: String, body: Option<Value>) {
+    let Some(service) = scene.service() else { return };
+    let (front, clock, ledger) = (service.front().clone(), scene.clock, Arc::clone(&scene.ledger));
+    let what = format!("{method} {path}");
+    let id = scene.chance.u64(..);
+    scene.ledger().open.insert(id, (clock.now(), what.clone()));
+    scene.clients.push(tokio::spawn(async move {
+        let answer = request(&front, method, &path, body).await;
+        let mut ledger = ledger.lock().expect("a ledger");
+        ledger.open.remove(&id);
+        ledger.trace.push((clock.now(), format!("    {what}: {} {}", answer.status, answer.body["detail"])));
+        ledger.answered(&what, &answer);
+    }));
+}
+
+fn allocate(
+    scene: &mut Scene,
+    template: u32,
+    instance: Option<String>,
+    start: bool,
+    ttl: Option<u64>,
+    patience_ms: Option<u64>,
+) {
+    let Some(service) = scene.service() else { return };
+    let (front, clock, ledger) = (service.front().clone(), scene.clock, Arc::clone(&scene.ledger));
+    let sim = scene.sim.clone();
+    let id = scene.chance.u64(..);
+    let asked_at = clock.now();
+    let what = format!("allocate {template} {instance:?}");
+    let mut body = json!({ "template_vmid": template });
+    if let Some(instance) = &instance {
+        body["instance_id"] = json!(instance);
+    }
+    if let Some(ttl) = ttl {
+        body["ttl_seconds"] = json!(ttl);
+    }
+    let path = format!("/allocate?start={start}");
+    scene.ledger().open.insert(id, (asked_at, what.clone()));
+    scene.clients.push(tokio::spawn(async move {
+        let patience = Duration::from_millis(patience_ms.unwrap_or(1_000_000));
+        let asking = request(&front, "POST", &path, Some(body));
+        let answer = tokio::time::timeout(patience, asking).await;
+        let now = clock.now();
+        let vmid = answer.as_ref().ok().and_then(|answer| answer.body["vmid"].as_u64());
+        let vmid = vmid.and_then(|vmid| u32::try_from(vmid).ok());
+        let ct = vmid.and_then(|vmid| sim.ct(vmid));
+        let mut ledger = ledger.lock().expect("a ledger");
+        ledger.open.remove(&id);
+        let Ok(answer) = answer else {
+            ledger.trace.push((now, format!("    {what}: left")));
+            return;
+        };
+        ledger.trace.push((now, format!("    {what}: {} {vmid:?} {}", answer.status, answer.body["detail"])));
+        ledger.answered(&what, &answer);
+        if let (200, Some(vmid)) = (answer.status, vmid) {
+            let text = |field: &str| answer.body[field].as_str().map(str::to_owned);
+            let until = text("expires_at").and_then(|at| sandbox_pool::domain::time::Timestamp::parse(&at));
+            let instance = text("instance_id").or(instance).unwrap_or_default();
+            let held = Held { instance, asked_at, until };
+            ledger.handed_out(vmid, held, start, ct.as_ref(), now);
+        }
+    }));
+}
