@@ -20,6 +20,7 @@ use crate::clock::{self, Clock, Stopwatch};
 use crate::config::{Config, HttpConfig};
 use crate::desk::{Desk, Patience, ReadTemplate};
 use crate::domain::command::Command;
+use crate::domain::event::Event;
 use crate::domain::ids::{Node, Seq};
 use crate::domain::settings::Settings;
 use crate::domain::state::{HandOut, State};
@@ -29,7 +30,7 @@ use crate::http::browser::AllowedHosts;
 use crate::http::events::Streams;
 use crate::http::limits::Limits;
 use crate::http::{App, Front, Guards};
-use crate::log::{self, Opened, Options};
+use crate::log::{self, Opened, Options, Reader};
 use crate::metrics::{self, Opening};
 use crate::pve::{BuildError, Fingerprint, HttpTransport, InvalidFingerprint, Pve, TlsOptions};
 use crate::webhook::Webhooks;
@@ -159,7 +160,7 @@ impl Service {
         opening: Option<Opening>,
     ) -> Result<Self, RunError> {
         let World { listener, pve, clock, mut chance } = world;
-        let is_new = opened.report.head == Seq(0);
+        let is_new = was_never_compared(&opened.reader);
         let (engine_loop, engine) = EngineLoop::new(opened.writer, opened.projection, clock, chance.fork());
         let reader = opened.reader;
         let metrics = measure::metrics(engine.clone(), reader.clone(), clock, &config.data_dir)?;
@@ -304,6 +305,17 @@ async fn open_log(config: &Config, log_id: u32) -> Result<(Opened<State>, Openin
         Ok(opened) => opened,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
+}
+
+/// Whether nobody ever looked at PVE in this log. One that has come far is not read for that.
+fn was_never_compared(reader: &Reader) -> bool {
+    const BEGINNING: usize = 1000;
+    let head = reader.head();
+    if reader.oldest() > Seq(1) || head.0 > BEGINNING as u64 {
+        return false;
+    }
+    let records = reader.read(Seq(0), BEGINNING, head).unwrap_or_default();
+    !records.iter().any(|record| matches!(record.envelope.event, Event::Reconciled(_)))
 }
 
 /// The engine gets a thread of its own, since the disk keeps it waiting. On a runtime with one thread, as in

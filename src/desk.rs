@@ -131,8 +131,8 @@ impl Desk {
         Self { engine, clock, read_template, patience, knows_nothing: false }
     }
 
-    /// The log has just begun: PVE may have containers with which earlier requests were answered, so that
-    /// allocations wait until it was looked at.
+    /// PVE was never looked at in this log: it may have containers with which earlier requests were answered,
+    /// so that allocations wait until it was looked at.
     #[must_use]
     pub fn knowing_nothing(mut self) -> Self {
         self.knows_nothing = true;

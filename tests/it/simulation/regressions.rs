@@ -116,3 +116,21 @@ fn before_a_new_log_knew_what_pve_has_an_instance_was_given_a_second_container()
     ];
     plays_well(calm(1), steps);
 }
+
+#[test]
+fn a_new_log_was_taken_for_an_old_one_after_a_restart_before_pve_was_looked_at() {
+    let steps = [
+        wait(10_000),
+        allocate(1, true, None),
+        wait(10_000),
+        Step::Break(Part::FrontEnd),
+        Step::LoseLog,
+        wait(100),
+        Step::Kill { down_ms: 0 },
+        allocate(1, true, None),
+        wait(1000),
+        Step::Mend(Part::FrontEnd),
+        wait(30_000),
+    ];
+    plays_well(calm(1), steps);
+}
