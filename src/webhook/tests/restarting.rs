@@ -92,7 +92,8 @@ async fn what_is_parked_stays_parked_and_what_was_freed_is_sent() {
     rig.kill().await;
     rig.start().await;
     rig.pass(Duration::from_secs(10)).await;
-    assert_eq!(rig.seqs(), rig.wanted(Some(9000)));
+    // What was sent and not yet noted when it was killed comes again.
+    assert_eq!(firsts(&rig, "template/9000"), rig.wanted(Some(9000)));
 }
 
 #[tokio::test(start_paused = true)]
