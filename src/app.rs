@@ -27,7 +27,7 @@ use crate::engine::{Engine, EngineLoop, Published, Refused};
 use crate::http::auth::Tokens;
 use crate::http::browser::AllowedHosts;
 use crate::http::limits::Limits;
-use crate::http::{App, Front, Guards};
+use crate::http::{App, Front, Guards, LookBack};
 use crate::log::{self, Opened, Options};
 use crate::metrics::{self, Metrics, Opening};
 use crate::pve::{BuildError, Fingerprint, HttpTransport, InvalidFingerprint, Pve, TlsOptions};
@@ -142,6 +142,7 @@ impl Service {
         let World { listener, pve, clock, mut chance } = world;
         let (opened, opening) = open_log(config, chance.u32(..)).await?;
         let (engine_loop, engine) = EngineLoop::new(opened.writer, opened.projection, clock, chance.fork());
+        let look_back = LookBack::new(opened.reader.clone());
         let metrics = measure::metrics(engine.clone(), opened.reader, clock, &config.data_dir)?;
         metrics.log_opened(opening);
         let engine_loop = engine_loop.observed_by(metrics.log_observer());
@@ -155,7 +156,7 @@ impl Service {
         let reconcile = reconcile::run(engine.clone(), pve.clone(), clock, interval, stop);
         let stop_counting = CancellationToken::new();
         let counting = metrics.clone().run(stop_counting.clone());
-        let front = front(config, engine.clone(), pve, clock, chance.fork(), &metrics);
+        let front = front(config, engine.clone(), pve, clock, chance.fork(), &metrics, look_back);
         let http = crate::http::serve(listener, front.clone(), stop_serving.clone().cancelled_owned());
         Ok(Self {
             engine,
@@ -281,6 +282,7 @@ fn front(
     clock: Clock,
     chance: fastrand::Rng,
     metrics: &Metrics,
+    look_back: LookBack,
 ) -> Front {
     let node = config.settings.node.as_deref().map(Node::from);
     let read_template: ReadTemplate = Arc::new(move |template| {
@@ -290,7 +292,10 @@ fn front(
     let desk = Desk::new(engine, clock, read_template, Patience::default());
     let app = App::new(desk, limits(&config.http));
     let rendered = metrics.clone();
-    let rooms = [crate::http::metrics::room(&app, Arc::new(move || rendered.render()))];
+    let rooms = [
+        crate::http::status::room(&app, look_back),
+        crate::http::metrics::room(&app, Arc::new(move || rendered.render())),
+    ];
     measure::of_http(Front::new(app, guards(&config.http), chance, rooms), metrics)
 }
 

@@ -14,6 +14,7 @@ use crate::domain::command::{Command, Rejection, Reply};
 use crate::domain::event::{Cause, Envelope};
 use crate::domain::ids::Seq;
 use crate::domain::state::State;
+use crate::log::Past;
 
 pub use outcome::Outcome;
 pub use writer::{EngineLoop, LogObserver, LogStep};
@@ -30,6 +31,13 @@ pub struct Published {
     pub head: Seq,
     /// Why nothing can be written at the moment: the disk's own words.
     pub unwritable: Option<String>,
+}
+
+impl From<Past<State>> for Published {
+    /// What was published then.
+    fn from(past: Past<State>) -> Self {
+        Self { state: Arc::new(past.projection), head: past.head, unwritable: None }
+    }
 }
 
 /// A handle on the engine. Clones are cheap.

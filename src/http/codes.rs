@@ -112,6 +112,10 @@ codes! {
     StillRemoving GATEWAY_TIMEOUT "still_removing" "The removal goes on",
     /// State has not come to the event that was asked for.
     NotYetThere SERVICE_UNAVAILABLE "not_yet_there" "That event is not there yet",
+    /// The events that were asked for are no longer kept.
+    EventsPruned GONE "events_pruned" "Those events are no longer kept",
+    /// It was asked what will be.
+    InTheFuture UNPROCESSABLE_ENTITY "in_the_future" "That has not happened yet",
     /// The disk does not take events.
     LogUnwritable SERVICE_UNAVAILABLE "log_unwritable" "The event log cannot be written",
     /// More commands wait than are taken.

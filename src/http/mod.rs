@@ -18,14 +18,16 @@ mod containers;
 mod front;
 mod health;
 pub mod metrics;
+mod past;
 mod request;
 mod respond;
 mod serve;
-mod status;
+pub mod status;
 mod templates;
 
 #[cfg(test)]
 mod tests;
 
 pub use front::{Answered, App, Front, Guards, Observer};
+pub use past::LookBack;
 pub use serve::serve;

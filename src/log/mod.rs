@@ -35,6 +35,7 @@ mod line;
 mod lock;
 mod offline;
 mod open;
+mod past;
 mod reader;
 mod repair;
 mod snapshot;
@@ -45,9 +46,17 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+/// An open log in memory, for tests of those who read it.
+#[cfg(test)]
+pub(crate) fn open_in_memory<P: Projection>(options: Options) -> Opened<P> {
+    let disk = std::sync::Arc::new(disk_memory::Memory::default());
+    open::open_on(disk, options, None).expect("an empty log in memory opens")
+}
+
 pub use error::{AppendError, Certain, Damage, Flaw, OpenError, ReadError};
 pub use offline::{VerifyReport, read_all, verify};
 pub use open::{Opened, Options, Report, SnapshotUse, SyncFailurePolicy, TornTail, open};
+pub use past::{InvalidMoment, Look, Moment, Past, PastError, replay_at};
 pub use reader::{Reader, Record};
 pub use repair::{LeftOut, RepairReport, repair};
 pub use snapshot::Projection;

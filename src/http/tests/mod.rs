@@ -28,6 +28,7 @@ use crate::desk::{Desk, Patience};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::state::State;
 use crate::domain::time::Timestamp;
+use crate::log::{Options, open_in_memory};
 
 /// 2026-11-24T03:06:19.000Z
 const NOW: Timestamp = Timestamp(1_795_489_579_000);
@@ -64,7 +65,12 @@ fn front_with(state: State, guards: Guards, limits: Limits) -> (Front, Played) {
     });
     let desk = Desk::new(engine, Clock::virtual_from(NOW), read, Patience::default());
     let app = App::new(desk, limits);
-    let rooms = [crate::http::metrics::room(&app, Arc::new(|| "# TYPE up gauge\nup 1\n".to_owned()))];
+    let look_back =
+        crate::http::LookBack::new(open_in_memory::<State>(Options::new(0x0bad_cafe, "test")).reader);
+    let rooms = [
+        crate::http::status::room(&app, look_back),
+        crate::http::metrics::room(&app, Arc::new(|| "# TYPE up gauge\nup 1\n".to_owned())),
+    ];
     let front = Front::new(app, guards, fastrand::Rng::with_seed(7), rooms);
     (front, played)
 }
