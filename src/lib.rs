@@ -51,3 +51,4 @@ pub mod config;
 pub mod logging;
 pub mod app;
 pub mod demo;
+pub mod cli;

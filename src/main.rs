@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
+use sandbox_pool::cli::Operate;
 use sandbox_pool::config::{Config, ConfigErrors, Flags, Sources, Warning, docs};
 use sandbox_pool::{app, demo, logging};
 
@@ -59,6 +60,8 @@ enum Command {
         #[arg(long, value_enum, default_value_t = SettingsFormat::Markdown)]
         format: SettingsFormat,
     },
+    #[command(flatten)]
+    Operate(Operate),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -83,7 +86,8 @@ impl From<ConfigErrors> for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::Run(error)
+        // Whatever asked for settings on its way: what is wrong with them is told alike.
+        error.downcast().map_or_else(Self::Run, Self::Config)
     }
 }
 
@@ -114,7 +118,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command.unwrap_or(Command::Serve { flags: cli.flags });
     match execute(command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             let _ = writeln!(io::stderr(), "{failure}");
             failure.exit_code()
@@ -122,17 +126,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn execute(command: Command) -> Result<(), Failure> {
+fn execute(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve { flags } => {
             let (config, warnings) = Config::load(&sources(flags)?)?;
             start_logging(&config, &warnings)?;
-            Ok(serve(config)?)
+            serve(config)?;
         }
-        Command::Demo { burst, flags } => demo(sources(flags)?, burst),
-        Command::Sim { listen, seed } => Ok(sim(listen, seed)?),
-        Command::Settings { format } => Ok(show_settings(format)?),
+        Command::Demo { burst, flags } => demo(sources(flags)?, burst)?,
+        Command::Sim { listen, seed } => sim(listen, seed)?,
+        Command::Settings { format } => show_settings(format)?,
+        Command::Operate(operate) => return Ok(operate.run()?),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn sources(flags: Flags) -> Result<Sources<'static>, ConfigErrors> {

@@ -9,7 +9,7 @@ use sandbox_pool::sim::{DEMO_SECRET, DEMO_TOKEN};
 use tempfile::TempDir;
 
 /// The program with an environment of its own and nothing else.
-fn program(settings: &[(&str, &str)], dir: &Path) -> Command {
+pub fn program(settings: &[(&str, &str)], dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sandbox-pool"));
     command.env_clear().envs(settings.iter().copied()).current_dir(dir);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -17,7 +17,7 @@ fn program(settings: &[(&str, &str)], dir: &Path) -> Command {
 }
 
 /// A process that is killed with its handle.
-struct Running {
+pub struct Running {
     child: Child,
     stdout: BufReader<ChildStdout>,
     stderr: BufReader<ChildStderr>,
@@ -31,7 +31,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn start(mut command: Command) -> Self {
+    pub fn start(mut command: Command) -> Self {
         let mut child = command.spawn().expect("a process");
         let stdout = BufReader::new(child.stdout.take().expect("its output"));
         let stderr = BufReader::new(child.stderr.take().expect("its errors"));
@@ -39,7 +39,7 @@ impl Running {
     }
 
     /// Reads what it prints until a line has these words.
-    fn until_it_prints(&mut self, words: &str) {
+    pub fn until_it_prints(&mut self, words: &str) {
         let mut line = String::new();
         while !line.contains(words) {
             line.clear();
@@ -49,7 +49,7 @@ impl Running {
     }
 
     /// Reads what it logs until a line has these words.
-    fn until_it_logs(&mut self, words: &str) {
+    pub fn until_it_logs(&mut self, words: &str) {
         let mut line = String::new();
         while !line.contains(words) {
             line.clear();
@@ -67,7 +67,7 @@ impl Running {
     }
 
     /// Tells it to stop and says how it ended.
-    fn terminate(mut self) -> Option<i32> {
+    pub fn terminate(mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
         let mut rest = String::new();
@@ -76,17 +76,17 @@ impl Running {
     }
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> String {
+pub fn free_port() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("its address").to_string()
 }
 
-fn demo(listen: &str, data_dir: &Path) -> Command {
+pub fn demo(listen: &str, data_dir: &Path) -> Command {
     let settings = [
         ("POOL_LISTEN", listen),
         ("POOL_DATA_DIR", data_dir.to_str().expect("a path")),
