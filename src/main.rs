@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use sandbox_pool::cli::Operate;
 use sandbox_pool::config::{Config, ConfigErrors, Flags, Sources, Warning, docs};
 use sandbox_pool::{app, demo, logging};
@@ -136,7 +136,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Demo { burst, flags } => demo(sources(flags)?, burst)?,
         Command::Sim { listen, seed } => sim(listen, seed)?,
         Command::Settings { format } => show_settings(format)?,
-        Command::Operate(operate) => return Ok(operate.run()?),
+        Command::Operate(operate) => return Ok(operate.run(Cli::command)?),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -193,11 +193,24 @@ async fn sim(listen: SocketAddr, seed: u64) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_and_no_flag_is_without_a_sentence() {
+        fn check(command: &clap::Command, path: &str) {
+            assert!(path.is_empty() || command.get_about().is_some(), "{path} says nothing of itself");
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{path} {} says nothing of itself", argument.get_id());
+            }
+            for below in command.get_subcommands() {
+                check(below, &format!("{path} {}", below.get_name()));
+            }
+        }
+        check(&Cli::command(), "");
     }
 
     #[test]

@@ -20,23 +20,24 @@ use crate::log::{self, Look, Moment, OpenError, RepairReport, VerifyReport};
 #[derive(Debug, Subcommand)]
 pub enum LogCommand {
     /// Read and check every byte of the log; exit code 1 if anything in it is not what was written.
-    Verify {
-        #[command(flatten)]
-        place: DataDir,
-    },
+    Verify(DataDir),
     /// Write what is whole of a damaged log into a new directory, and say what was left out.
     ///
     /// The damaged log stays as it is. The service is not needed for it and must not run on the new directory
     /// before it is done.
-    Repair {
-        #[command(flatten)]
-        place: DataDir,
-        /// New directory to write into [default: the data directory's name with -repaired behind it]
-        #[arg(long, value_name = "DIR")]
-        into: Option<PathBuf>,
-    },
+    Repair(Repair),
     /// Show the pool as it was right behind an event, or at an instant.
     Replay(Replay),
+}
+
+/// A repair.
+#[derive(Debug, Args)]
+pub struct Repair {
+    #[command(flatten)]
+    place: DataDir,
+    /// New directory to write into [default: the data directory's name with -repaired behind it]
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
 }
 
 /// A look back.
@@ -55,8 +56,8 @@ pub struct Replay {
 impl LogCommand {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Verify { place } => verify(&place.find()?),
-            Self::Repair { place, into } => {
+            Self::Verify(place) => verify(&place.find()?),
+            Self::Repair(Repair { place, into }) => {
                 let dir = place.find()?;
                 let into = into.unwrap_or_else(|| beside(&dir));
                 repair(&dir, &into)

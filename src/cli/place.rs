@@ -34,7 +34,7 @@ impl EnvFile {
         &self,
         flags: BTreeMap<&'static str, String>,
     ) -> Result<Sources<'static>, ConfigErrors> {
-        Sources::of_process(flags, chosen(self.env_file.as_deref()))
+        sources(flags, self.env_file.as_deref())
     }
 }
 
@@ -48,9 +48,18 @@ impl DataDir {
     }
 }
 
-/// The file to read: the given one, a local one, the installed service's if it may be read.
-pub(super) fn chosen(given: Option<&Path>) -> Option<&Path> {
+/// Every source of settings. Where neither a file is given nor a local one is there, those of the installed
+/// service are meant, with the secrets that systemd would hand it from beside them, if they may be read.
+pub(super) fn sources(
+    flags: BTreeMap<&'static str, String>,
+    env_file: Option<&Path>,
+) -> Result<Sources<'static>, ConfigErrors> {
     let installed = Path::new(INSTALLED);
-    let only_installed = || !Path::new(".env").exists() && std::fs::File::open(installed).is_ok();
-    given.or_else(|| only_installed().then_some(installed))
+    if env_file.is_some() || Path::new(".env").exists() || std::fs::File::open(installed).is_err() {
+        return Sources::of_process(flags, env_file);
+    }
+    let mut sources = Sources::of_process(flags, Some(installed))?;
+    let beside = installed.parent().unwrap_or(installed).display().to_string();
+    sources.env.entry("CREDENTIALS_DIRECTORY".to_owned()).or_insert(beside);
+    Ok(sources)
 }

@@ -40,6 +40,28 @@ pub(super) fn status(pool: &Value) -> String {
     text
 }
 
+/// One template with its containers.
+pub(super) fn template(template: &Value) -> String {
+    let vmid = &template["template_vmid"];
+    let mut text = format!(
+        "Template {vmid}: {} ready of {} (min {}, max {}), {} creating, {} allocated, {} waiting",
+        template["ready_count"],
+        template["target_size"],
+        template["min_size"],
+        template["max_size"],
+        template["creating_count"],
+        template["allocated_count"],
+        template["waiting_count"],
+    );
+    text += &remarks(template);
+    for container in template["containers"].as_array().into_iter().flatten() {
+        let words = |field: &str| container[field].as_str().unwrap_or("").to_owned();
+        let (status, hostname) = (words("state"), words("hostname"));
+        let _ = write!(text, "\n  {:>9}  {status:<11}  {hostname}", container["vmid"]);
+    }
+    text
+}
+
 fn service(service: &Value, head: &Value) -> String {
     let words = |field: &str| service[field].as_str().unwrap_or("?").to_owned();
     let mut text = format!(

@@ -10,7 +10,9 @@ use sandbox_pool::http::views::PoolStatus;
 use sandbox_pool::log::{Look, Moment, replay_at};
 use serde_json::Value;
 
-use crate::program::{program, text};
+use sandbox_pool::sim::{DEMO_SECRET, DEMO_TOKEN};
+
+use crate::program::{Running, free_port, program, text};
 use crate::world::World;
 
 /// Runs the program to its end.
@@ -145,4 +147,108 @@ fn a_directory_without_a_log_is_said_to_be_one() {
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         assert!(text(&output).contains("no log"), "{}", text(&output));
     }
+}
+
+/// A simulated PVE and a service on it, each a process.
+struct Served {
+    dir: tempfile::TempDir,
+    settings: Vec<(&'static str, String)>,
+    _simulator: Running,
+    _service: Running,
+}
+
+impl Served {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (pve, listen) = (free_port(), free_port());
+        let mut simulator = program(&[], dir.path());
+        simulator.args(["sim", "--listen", &pve]);
+        let mut simulator = Running::start(simulator);
+        simulator.until_it_prints("A simulated Proxmox VE");
+        let settings = vec![
+            ("PVE_API_URL", format!("http://{pve}")),
+            ("PVE_API_TOKEN", format!("{DEMO_TOKEN}={DEMO_SECRET}")),
+            ("POOL_LISTEN", listen),
+            ("POOL_DATA_DIR", dir.path().join("data").display().to_string()),
+            ("POOL_TEMPLATES", "9009".to_owned()),
+            ("POOL_TARGET_SIZE", "1".to_owned()),
+            ("POOL_API_TOKEN", "0123456789abcdef0123".to_owned()),
+        ];
+        let mut service = Running::start(program(&borrowed(&settings), dir.path()));
+        service.until_it_logs("CloneSucceeded");
+        Self { dir, settings, _simulator: simulator, _service: service }
+    }
+
+    /// Runs a command with the service's own settings.
+    fn run(&self, arguments: &[&str]) -> Output {
+        program(&borrowed(&self.settings), self.dir.path()).args(arguments).output().expect("an end")
+    }
+
+    /// The JSON that a command answers with.
+    #[track_caller]
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}{}", said(&output), text(&output));
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(&output)))
+    }
+}
+
+fn borrowed<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    settings.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+#[test]
+fn a_service_is_asked_from_a_terminal() {
+    let served = Served::start();
+    let pool = served.json(&["status", "--json"]);
+    assert_eq!(pool["templates"]["9009"]["target_size"], 1);
+    let words = served.run(&["status"]);
+    assert!(said(&words).contains("9009") && said(&words).contains("running since"), "{}", said(&words));
+
+    let got = served.json(&["allocate", "9009", "--instance", "box", "--metadata", "teamId=t", "--json"]);
+    assert_eq!(got["hostname"], "box");
+    let vmid = got["vmid"].to_string();
+    let again = served.json(&["allocate", "9009", "--instance", "box", "--json"]);
+    assert_eq!(again["vmid"], got["vmid"], "the same instance has the same container");
+    let other = served.run(&["release", &vmid, "--instance", "another"]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(text(&other).contains("held_by_another"), "{}", text(&other));
+    assert_eq!(served.json(&["release", &vmid, "--json"])["status"], "released");
+    assert_eq!(served.json(&["remove", &vmid, "--json"])["status"], "removed");
+
+    let sizes = served.json(&["template", "set", "9009", "--target", "2", "--json"]);
+    assert_eq!(sizes["target_size"], 2);
+    let warm = served.run(&["warm", "9009", "--wait"]);
+    assert_eq!(warm.status.code(), Some(0), "{}{}", said(&warm), text(&warm));
+    assert!(said(&warm).contains("Template 9009: 2 ready of 2"), "{}", said(&warm));
+    assert_eq!(served.json(&["template", "get", "9009", "--json"])["ready_count"], 2);
+    served.json(&["template", "refresh", "9009", "--json"]);
+    served.json(&["template", "drain", "9009", "--json"]);
+    let drained = served.run(&["allocate", "9009"]);
+    assert_eq!(drained.status.code(), Some(1));
+    assert!(text(&drained).contains("template set"), "the next step is said: {}", text(&drained));
+}
+
+#[test]
+fn whoever_asks_nobody_is_told_what_to_do() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let url = format!("http://{}", free_port());
+    let output = run(dir.path(), &["status", "--url", &url]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("is it running?") && text(&output).contains("--url"), "{}", text(&output));
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(dir.path(), &["completions", shell]);
+        assert_eq!(output.status.code(), Some(0));
+        for command in ["status", "template", "replay"] {
+            assert!(said(&output).contains(command), "{shell} does not know {command}");
+        }
+    }
+    assert!(said(&run(dir.path(), &["man"])).contains(".TH sandbox"), "a page for man");
+    assert_eq!(run(dir.path(), &["man", "--into", "pages"]).status.code(), Some(0));
+    assert!(dir.path().join("pages/sandbox-pool-log-replay.1").exists());
 }

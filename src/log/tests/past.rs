@@ -95,7 +95,8 @@ fn a_batch_that_is_being_written_is_left_out() {
     disk.put(&name, &bytes);
     let now = look(Moment::Instant(Timestamp(1_795_489_600_000)));
     let past = replay_at_on::<Toy>(&disk, &now).unwrap();
-    assert_eq!(past.projection.facts(), fold(&events[..past.head.0 as usize]).facts());
+    let known = events.iter().filter(|envelope| envelope.seq <= past.head);
+    assert_eq!(past.projection.facts(), fold(&known.cloned().collect::<Vec<_>>()).facts());
     assert!(past.head < Seq(24));
 }
 
