@@ -84,11 +84,15 @@ pub enum PveError {
 
 /// A client of the PVE that is configured. Nothing is sent yet.
 pub fn connect(config: &Config) -> Result<Pve, PveError> {
+    Ok(Pve::new(Arc::new(transport(config)?)))
+}
+
+/// The way to the PVE that is configured.
+pub fn transport(config: &Config) -> Result<HttpTransport, PveError> {
     let fingerprint = config.pve.fingerprint.as_deref().map(str::parse::<Fingerprint>).transpose()?;
     let ca_file = config.pve.ca.as_ref().map(|ca| ca.path.clone());
     let tls = TlsOptions { verify: config.pve.verify, ca_file, fingerprint };
-    let transport = HttpTransport::new(&config.pve.url, config.pve.token.expose(), &tls)?;
-    Ok(Pve::new(Arc::new(transport)))
+    Ok(HttpTransport::new(&config.pve.url, config.pve.token.expose(), &tls)?)
 }
 
 /// The service at work. Dropping it ends everything at once, as a kill would.

@@ -6,6 +6,7 @@
 mod ask;
 mod client;
 mod complete;
+pub mod doctor;
 mod log;
 mod place;
 mod say;
@@ -17,12 +18,17 @@ use clap::{Command, Subcommand};
 
 pub use ask::{Allocate, Leave, OfTemplate, Service, SetTemplate, Status, Template, Warm};
 pub use complete::{Completions, Man};
+pub use doctor::Doctor;
 pub use log::{LogCommand, Repair, Replay};
 pub use place::{DataDir, EnvFile};
 
 /// What an operator can ask for.
 #[derive(Debug, Subcommand)]
 pub enum Operate {
+    /// Check everything that the service stands on, and say how to mend what is not well.
+    ///
+    /// Nothing is changed, here or at PVE. Exit code 1 if the service cannot do its work as it is set up.
+    Doctor(Box<Doctor>),
     /// Show the pool at a glance.
     Status(Status),
     /// Take a container out of the pool.
@@ -53,6 +59,7 @@ impl Operate {
     /// Does it; `program` is the whole command line. `ConfigErrors` among the errors mean a wrong setting.
     pub fn run(self, program: fn() -> Command) -> anyhow::Result<ExitCode> {
         match self {
+            Self::Doctor(doctor) => doctor.run(),
             Self::Status(status) => status.run(),
             Self::Allocate(allocate) => allocate.run(),
             Self::Release(leave) => leave.release(),

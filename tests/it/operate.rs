@@ -230,6 +230,32 @@ fn a_service_is_asked_from_a_terminal() {
 }
 
 #[test]
+fn a_doctor_beside_its_service_finds_it_and_one_without_says_what_is_missing() {
+    let served = Served::start();
+    let report = served.json(&["doctor", "--json"]);
+    assert_eq!(report["ok"], true, "{report:#}");
+    let check = |report: &Value, name: &str| {
+        let checks = report["checks"].as_array().expect("checks").clone();
+        checks.into_iter().find(|it| it["check"] == name).unwrap_or_else(|| panic!("{name}: {report:#}"))
+    };
+    assert!(check(&report, "listen")["found"].as_str().expect("words").contains("sandbox-pool"));
+    assert_eq!(check(&report, "clock")["level"], "ok", "{report:#}");
+
+    let mut settings = borrowed(&served.settings);
+    settings.retain(|(name, _)| *name != "PVE_API_URL");
+    let nowhere = format!("http://{}", free_port());
+    settings.push(("PVE_API_URL", &nowhere));
+    let output = program(&settings, served.dir.path()).arg("doctor").output().expect("an end");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("FAIL  pve-address"), "{}", said(&output));
+    assert!(said(&output).contains("run: curl"), "{}", said(&output));
+    let output =
+        program(&[("POOL_TARGET_SIZE", "-1")], served.dir.path()).arg("doctor").output().expect("an end");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("FAIL  settings POOL_TARGET_SIZE"), "{}", said(&output));
+}
+
+#[test]
 fn whoever_asks_nobody_is_told_what_to_do() {
     let dir = tempfile::tempdir().expect("a directory");
     let url = format!("http://{}", free_port());
@@ -244,7 +270,7 @@ fn completions_and_manual_pages_know_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let output = run(dir.path(), &["completions", shell]);
         assert_eq!(output.status.code(), Some(0));
-        for command in ["status", "template", "replay"] {
+        for command in ["doctor", "template", "replay"] {
             assert!(said(&output).contains(command), "{shell} does not know {command}");
         }
     }
