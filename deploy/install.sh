@@ -79,6 +79,7 @@ read_arguments() {
 }
 
 settings() { printf '%s/etc/sandbox-pool/env' "$root"; }
+credential() { printf '%s/etc/sandbox-pool/pve-api-token' "$root"; }
 unit() { printf '%s/etc/systemd/system/sandbox-pool.service' "$root"; }
 
 # The value of a setting in the file, if it is there.
@@ -106,6 +107,10 @@ find_url() {
 
 find_token() {
     [[ -n $pve_token ]] || pve_token=$(setting PVE_API_TOKEN)
+    if [[ -z $pve_token && -s $(credential) ]]; then
+        # It was installed by hand, and stays where systemd alone reads it.
+        pve_token=$(<"$(credential)") kept_apart=yes
+    fi
     if [[ -n $pve_token ]]; then
         [[ $pve_token == *@*!*=* ]] || fail "the token must look like USER@REALM!ID=SECRET"
         return
@@ -255,7 +260,7 @@ write_settings() {
     )
     chmod 0600 "$new"
     set_setting PVE_API_URL "$pve_url" "$new"
-    set_setting PVE_API_TOKEN "$pve_token" "$new"
+    [[ ${kept_apart:-no} == yes ]] || set_setting PVE_API_TOKEN "$pve_token" "$new"
     [[ -z $pool_size ]] || set_setting POOL_TARGET_SIZE "$pool_size" "$new"
     [[ -z $templates ]] || set_setting POOL_TEMPLATES "$templates" "$new"
     [[ ${own_token:-no} == no ]] || set_setting PVE_RESOURCE_POOL "$pool" "$new"
