@@ -31,7 +31,7 @@ use crate::http::{App, Front, Guards, LookBack};
 use crate::log::{self, Opened, Options};
 use crate::metrics::{self, Metrics, Opening};
 use crate::pve::{BuildError, Fingerprint, HttpTransport, InvalidFingerprint, Pve, TlsOptions};
-use crate::{provision, reconcile};
+use crate::{notify, provision, reconcile};
 
 /// How long hand-outs under way may take to finish when the service stops.
 const HAND_OUT_GRACE: Duration = Duration::from_secs(10);
@@ -137,7 +137,16 @@ impl Drop for Task {
 
 /// Serves until `stop` is done and everything has ended.
 pub async fn run(config: Config, world: World, stop: impl Future<Output = ()>) -> Result<(), RunError> {
-    Service::start(&config, world).await?.run_until(stop).await
+    let clock = world.clock;
+    let service = Service::start(&config, world).await?;
+    let engine = service.engine().clone();
+    let _alive = Task::spawn(notify::watchdog(clock, move || engine.is_running()));
+    notify::ready();
+    let stop = async {
+        stop.await;
+        notify::stopping();
+    };
+    service.run_until(stop).await
 }
 
 impl Service {

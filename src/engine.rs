@@ -112,6 +112,11 @@ impl Engine {
         answered.await.unwrap_or(Err(Refused::Stopped))
     }
 
+    /// Whether it takes commands.
+    pub fn is_running(&self) -> bool {
+        !self.queue.is_closed()
+    }
+
     /// What is published now.
     pub fn published(&self) -> Published {
         self.published.borrow().clone()

@@ -49,6 +49,7 @@ pub mod metrics;
 
 pub mod config;
 pub mod logging;
+pub mod notify;
 pub mod app;
 pub mod demo;
 pub mod cli;

@@ -2,8 +2,10 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 
 use sandbox_pool::sim::{DEMO_SECRET, DEMO_TOKEN};
 use tempfile::TempDir;
@@ -177,4 +179,37 @@ fn a_killed_process_is_followed_by_one_that_goes_on() {
         .expect("a log");
     assert_eq!(log.matches("\"type\":\"CloneStarted\"").count(), 1, "the clone was made once");
     assert!(log.trim_end().lines().last().expect("a line").contains("ServiceStopped"));
+}
+
+#[test]
+fn a_service_manager_is_told_how_the_service_is() {
+    let dir = TempDir::new().expect("a directory");
+    let socket = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).expect("a socket");
+    manager.set_read_timeout(Some(Duration::from_mins(1))).expect("a limit");
+    let until_told = |words: &str| {
+        let mut message = [0; 4096];
+        loop {
+            let read =
+                manager.recv(&mut message).unwrap_or_else(|error| panic!("{words} never came: {error}"));
+            if String::from_utf8_lossy(&message[..read]).lines().any(|line| line == words) {
+                return;
+            }
+        }
+    };
+    let (listen, data_dir) = (free_port(), dir.path().join("data"));
+    let settings = [
+        ("PVE_API_URL", "http://127.0.0.1:1"),
+        ("PVE_API_TOKEN", "a@pve!b=c"),
+        ("POOL_LISTEN", listen.as_str()),
+        ("POOL_DATA_DIR", data_dir.to_str().expect("a path")),
+        ("NOTIFY_SOCKET", socket.to_str().expect("a path")),
+        ("WATCHDOG_USEC", "200000"),
+    ];
+    let service = Running::start(program(&settings, dir.path()));
+    until_told("READY=1");
+    until_told("WATCHDOG=1");
+    until_told("WATCHDOG=1");
+    assert_eq!(service.terminate(), Some(0));
+    until_told("STOPPING=1");
 }

@@ -20,6 +20,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("metrics", &["clock", "domain", "engine", "log"]),
     ("config", &["domain"]),
     ("logging", &["config"]),
+    ("notify", &["clock"]),
     ("cli", &["clock", "config", "domain", "engine", "http", "log", "pve"]),
 ];
 
