@@ -207,3 +207,33 @@ async fn an_address_that_somebody_else_has_is_no_service() {
     let elsewhere = here::listen("192.0.2.1:8007".parse().unwrap()).unwrap();
     assert_eq!(elsewhere.level, Level::Fail);
 }
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_named() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate =
+        rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let private = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], private)
+        .unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+    let server = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = acceptor.accept(stream).await;
+        }
+    });
+    let config = config(&[("PVE_API_URL", &url)]);
+    let transport = crate::app::transport(&config).unwrap();
+    let findings = pve::examine(&config, &Pve::new(Arc::new(transport)), None).await;
+    assert_eq!(wrong(&findings), BTreeSet::from(["pve-tls".to_owned()]), "{findings:#?}");
+    let trust = findings.iter().find(|finding| finding.check == "pve-tls").unwrap();
+    assert!(trust.found.contains("fingerprint"), "what could be pinned is shown: {}", trust.found);
+    server.abort();
+}
