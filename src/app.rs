@@ -23,14 +23,16 @@ use crate::domain::command::Command;
 use crate::domain::ids::Node;
 use crate::domain::settings::Settings;
 use crate::domain::state::{HandOut, State};
-use crate::engine::{Engine, EngineLoop, Published, Refused};
+use crate::engine::{Engine, EngineLoop, Keep, Published, Refused};
 use crate::http::auth::Tokens;
 use crate::http::browser::AllowedHosts;
+use crate::http::events::Streams;
 use crate::http::limits::Limits;
 use crate::http::{App, Front, Guards, LookBack};
 use crate::log::{self, Opened, Options};
-use crate::metrics::{self, Metrics, Opening};
+use crate::metrics::{self, Opening};
 use crate::pve::{BuildError, Fingerprint, HttpTransport, InvalidFingerprint, Pve, TlsOptions};
+use crate::webhook::Webhooks;
 use crate::{notify, provision, reconcile};
 
 /// How long hand-outs under way may take to finish when the service stops.
@@ -57,6 +59,9 @@ pub enum RunError {
     /// The engine did not take the first command.
     #[error("cannot begin the event log")]
     Start(#[source] Refused),
+    /// Webhooks cannot be sent.
+    #[error("cannot begin webhooks")]
+    Webhooks(#[from] crate::webhook::StartError),
     /// A thread cannot be had.
     #[error("cannot start the engine's thread")]
     Thread(#[source] std::io::Error),
@@ -108,6 +113,7 @@ pub struct Service {
     http: Task,
     stop_workers: CancellationToken,
     stop_counting: CancellationToken,
+    stop_streams: CancellationToken,
     stop_serving: CancellationToken,
 }
 
@@ -155,10 +161,11 @@ impl Service {
         let World { listener, pve, clock, mut chance } = world;
         let (opened, opening) = open_log(config, chance.u32(..)).await?;
         let (engine_loop, engine) = EngineLoop::new(opened.writer, opened.projection, clock, chance.fork());
-        let look_back = LookBack::new(opened.reader.clone());
-        let metrics = measure::metrics(engine.clone(), opened.reader, clock, &config.data_dir)?;
+        let reader = opened.reader;
+        let metrics = measure::metrics(engine.clone(), reader.clone(), clock, &config.data_dir)?;
         metrics.log_opened(opening);
-        let engine_loop = engine_loop.observed_by(metrics.log_observer());
+        let keep = Keep { days: config.log.retention_days, bytes: config.log.retention_bytes };
+        let engine_loop = engine_loop.observed_by(metrics.log_observer()).keeping(keep);
         let pve = measure::of_pve(pve, &metrics);
         let ended = spawn_engine(engine_loop)?;
         begin(&engine, &config.settings).await?;
@@ -167,20 +174,42 @@ impl Service {
         let stop = stop_workers.clone();
         let provision = provision::run(engine.clone(), pve.clone(), clock, stop.clone());
         let reconcile = reconcile::run(engine.clone(), pve.clone(), clock, interval, stop);
+        let (webhooks, deliveries) =
+            Webhooks::start(&config.webhooks, &engine, reader.clone(), clock, chance.fork(), &stop_workers)
+                .await?;
         let stop_counting = CancellationToken::new();
         let counting = metrics.clone().run(stop_counting.clone());
-        let front = front(config, engine.clone(), pve, clock, chance.fork(), &metrics, look_back);
+        let stop_streams = CancellationToken::new();
+        let most = config.http.max_streams;
+        let streams = Streams::new(&engine, reader.clone(), most, chance.fork(), stop_streams.clone());
+        measure::of_streams(&streams, &metrics);
+        measure::of_webhooks(&webhooks, &metrics);
+        let desk = desk(config, engine.clone(), pve, clock);
+        let app = App::new(desk, limits(&config.http), reader.clone());
+        let rendered = metrics.clone();
+        let rooms = [
+            crate::http::status::room(&app, LookBack::new(reader)),
+            crate::http::metrics::room(&app, Arc::new(move || rendered.render())),
+            crate::http::events::room(&streams),
+            crate::http::webhooks::routes(&app, &webhooks),
+        ];
+        let front = Front::new(app, guards(&config.http), chance, rooms);
+        let front = measure::of_http(front, &metrics);
         let http = crate::http::serve(listener, front.clone(), stop_serving.clone().cancelled_owned());
         Ok(Self {
             engine,
             front,
             clock,
             ended,
-            workers: vec![Task::spawn(provision), Task::spawn(reconcile)],
+            workers: [Task::spawn(provision), Task::spawn(reconcile)]
+                .into_iter()
+                .chain(deliveries.into_iter().map(Task::spawn))
+                .collect(),
             counting: Task::spawn(counting),
             http: Task::spawn(http),
             stop_workers,
             stop_counting,
+            stop_streams,
             stop_serving,
         })
     }
@@ -217,8 +246,14 @@ impl Service {
             Ok(_) => self.ended.ended().await,
             Err(error) => {
                 tracing::warn!(%error, "the log has no clean end; nothing that was answered is missing");
+                // A command that the engine never got does not end it.
+                if !matches!(error, Refused::Overloaded) {
+                    self.ended.ended().await;
+                }
             }
         }
+        // Watchers have seen the last event by now, or see it before their stream ends.
+        self.stop_streams.cancel();
         self.http.ended().await;
         self.stop_counting.cancel();
         self.counting.ended().await;
@@ -288,28 +323,13 @@ async fn begin(engine: &Engine, settings: &Settings) -> Result<(), RunError> {
     engine.submit(start, None, false).await.map(|_| ()).map_err(RunError::Start)
 }
 
-fn front(
-    config: &Config,
-    engine: Engine,
-    pve: Pve,
-    clock: Clock,
-    chance: fastrand::Rng,
-    metrics: &Metrics,
-    look_back: LookBack,
-) -> Front {
+fn desk(config: &Config, engine: Engine, pve: Pve, clock: Clock) -> Desk {
     let node = config.settings.node.as_deref().map(Node::from);
     let read_template: ReadTemplate = Arc::new(move |template| {
         let (pve, node) = (pve.clone(), node.clone());
         async move { provision::read_template(&pve, node, template).await }.boxed()
     });
-    let desk = Desk::new(engine, clock, read_template, Patience::default());
-    let app = App::new(desk, limits(&config.http));
-    let rendered = metrics.clone();
-    let rooms = [
-        crate::http::status::room(&app, look_back),
-        crate::http::metrics::room(&app, Arc::new(move || rendered.render())),
-    ];
-    measure::of_http(Front::new(app, guards(&config.http), chance, rooms), metrics)
+    Desk::new(engine, clock, read_template, Patience::default())
 }
 
 fn limits(http: &HttpConfig) -> Limits {
@@ -348,19 +368,21 @@ async fn finish_hand_outs(engine: &Engine, clock: Clock) {
     }
 }
 
-/// The order to stop that a terminal or a service manager gives.
-pub async fn told_to_stop() {
+/// The order to stop that a terminal or a service manager gives, heard from the call on. Needs a runtime.
+pub fn told_to_stop() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be heard; only killing ends this process");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        biased;
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let signals =
+        signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
+    async {
+        let Ok((mut terminate, mut interrupt)) = signals else {
+            tracing::error!("signals cannot be heard; only killing ends this process");
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }
 

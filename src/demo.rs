@@ -60,6 +60,7 @@ impl Drop for FreshDir {
 /// Fills the pool in sight, then shows what to try and stays up, or measures the bursts and ends.
 pub async fn run(config: Config, burst: bool) -> anyhow::Result<()> {
     let listener = app::listen(config.listen).await?;
+    let address = listener.local_addr().context("the address cannot be read")?;
     let sim = Sim::demo(Clock::system().now(), 1);
     let pve = Pve::new(Arc::new(sim.demo_transport()));
     let service = Service::start(&config, app::world(listener, pve)).await?;
@@ -68,7 +69,6 @@ pub async fn run(config: Config, burst: bool) -> anyhow::Result<()> {
         "A simulated Proxmox VE with template {TEMPLATE}, and a pool that keeps {target} clones of it:"
     ))?;
     let engine = service.engine().clone();
-    let address = config.listen;
     let script = async {
         fill(&engine, target).await?;
         if burst {

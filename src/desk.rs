@@ -23,6 +23,7 @@ use crate::domain::ids::{AllocationId, InstanceId, Node, Seq, Vmid};
 use crate::domain::settings::{Settings, SizeOverrides};
 use crate::domain::state::ServicePhase;
 use crate::domain::time::Timestamp;
+use crate::domain::webhook::WebhookCommand;
 use crate::engine::{Decided, Engine, Outcome, Published, Refused};
 
 pub use refusal::{Refusal, WayOut};
@@ -226,6 +227,11 @@ impl Desk {
     /// Replaces a template's ready containers by clones of it as it is today.
     pub async fn refresh(&self, call: &Call, template: Vmid) -> Result<Answer<()>, Refusal> {
         Ok(at_once(call, self.submit(call, Command::RefreshTemplate { template }).await?))
+    }
+
+    /// Asks something of a webhook endpoint.
+    pub async fn webhook(&self, call: &Call, command: WebhookCommand) -> Result<Answer<()>, Refusal> {
+        Ok(at_once(call, self.submit(call, Command::Webhook(command)).await?))
     }
 
     async fn submit(&self, call: &Call, command: Command) -> Result<Decided, Refused> {

@@ -6,6 +6,9 @@
 mod outcome;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,7 +20,7 @@ use crate::domain::state::State;
 use crate::log::Past;
 
 pub use outcome::Outcome;
-pub use writer::{EngineLoop, LogObserver, LogStep};
+pub use writer::{EngineLoop, Keep, LogObserver, LogStep};
 
 /// How many commands may wait for the engine; a full queue is back-pressure, not loss.
 pub const QUEUE: usize = 1024;

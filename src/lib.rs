@@ -46,6 +46,8 @@ pub mod reconcile;
 pub mod desk;
 pub mod http;
 pub mod metrics;
+pub mod webhook;
+pub mod tail;
 
 pub mod config;
 pub mod logging;

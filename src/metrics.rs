@@ -4,7 +4,7 @@
 //!   over restarts and never count what is not durable.
 //! - Gauges are written from State at each scrape; they cannot be stale.
 //! - Calls of PVE, requests and the log's own work are told by whoever does them, through observers that the
-//!   composition root hands out. Streams and webhooks set [`figures`].
+//!   composition root hands out. Streams and webhooks are asked for their [`figures`].
 //!
 //! There is no global recorder. It reads the log and what the engine publishes, never PVE, and no room knows it.
 
@@ -32,7 +32,7 @@ use crate::clock::Clock;
 use crate::domain::time::Timestamp;
 use crate::engine::{Engine, LogObserver, LogStep};
 use crate::log::{ReadError, Reader};
-use figures::{Attempt, Figures, ResetReason};
+use figures::{EndpointReading, Figures, StreamReading};
 use gauges::EmptySince;
 use ledger::Ledger;
 use machine::{Place, Process};
@@ -141,7 +141,7 @@ impl Metrics {
         })))
     }
 
-    /// Figures for streams and webhooks to set.
+    /// Where streams and webhooks are asked.
     pub fn figures(&self) -> Figures {
         self.0.figures.clone()
     }
@@ -217,9 +217,10 @@ impl Metrics {
             gauges::watch_empty(&mut empty, &published.state, now);
             gauges::of_state(&gauges, &published, ledger.tally(), &empty, now);
         }
-        gauges::of_figures(&gauges, &shared.figures, published.head, now);
+        let (streams, endpoints) = (shared.figures.streams(), shared.figures.endpoints(now));
+        gauges::of_figures(&gauges, streams, &endpoints);
         shared.set_own(&gauges);
-        shared.count_figures();
+        shared.count_figures(streams, &endpoints);
         let mut text = gauges.render();
         text.push_str(&shared.registry.render());
         text
@@ -314,18 +315,14 @@ impl Shared {
     }
 
     /// Counters that others keep.
-    fn count_figures(&self) {
-        let streams = self.figures.streams();
-        self.registry.counter(names::STREAM_EVENTS, &[]).absolute(streams.events());
-        self.registry.counter(names::STREAM_EVICTIONS, &[]).absolute(streams.evictions());
-        for reason in ResetReason::ALL {
-            let resets = self.registry.counter(names::STREAM_RESETS, &[reason.as_str().into()]);
-            resets.absolute(streams.resets(reason));
-        }
-        for (name, endpoint) in self.figures.endpoints() {
-            for attempt in Attempt::ALL {
-                let labels = [Cow::Owned(name.clone()), attempt.as_str().into()];
-                self.registry.counter(names::WEBHOOK_ATTEMPTS, &labels).absolute(endpoint.attempts(attempt));
+    fn count_figures(&self, streams: StreamReading, endpoints: &[EndpointReading]) {
+        self.registry.counter(names::STREAM_EVENTS, &[]).absolute(streams.events);
+        self.registry.counter(names::STREAM_EVICTIONS, &[]).absolute(streams.evictions);
+        self.registry.counter(names::STREAM_RESETS, &[]).absolute(streams.resets);
+        for endpoint in endpoints {
+            for (result, attempts) in endpoint.attempts() {
+                let labels = [Cow::Owned(endpoint.name.clone()), result.into()];
+                self.registry.counter(names::WEBHOOK_ATTEMPTS, &labels).absolute(attempts);
             }
         }
     }

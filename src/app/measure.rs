@@ -6,10 +6,13 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::http::codes::Code;
+use crate::http::events::Streams;
 use crate::http::{Front, routes};
 use crate::log::Reader;
+use crate::metrics::figures::{EndpointReading, StreamReading};
 use crate::metrics::{CatalogueError, Known, Metrics, Sources};
 use crate::pve::{self, Pve};
+use crate::webhook::{AttemptResult, Endpoint, Figures, Reading, Webhooks};
 
 /// Measurements of a service over this log.
 pub(super) fn metrics(
@@ -27,6 +30,50 @@ pub(super) fn of_pve(pve: Pve, metrics: &Metrics) -> Pve {
     pve.observed_by(Arc::new(move |called| {
         metrics.pve_called(called.name, called.outcome.as_str(), called.write, called.took);
     }))
+}
+
+/// The event streams, asked at each scrape.
+pub(super) fn of_streams(streams: &Streams, metrics: &Metrics) {
+    let figures = streams.figures();
+    metrics.figures().read_streams_by(Arc::new(move || StreamReading {
+        subscribers: figures.subscribers() as u64,
+        events: figures.frames(),
+        evictions: figures.evicted(),
+        resets: figures.resets(),
+    }));
+}
+
+/// The webhooks, asked at each scrape.
+pub(super) fn of_webhooks(webhooks: &Webhooks, metrics: &Metrics) {
+    let webhooks = webhooks.clone();
+    metrics.figures().read_endpoints_by(Arc::new(move |now| {
+        let read = |(endpoint, figures): (&Endpoint, &Figures)| reading(endpoint, &figures.read(now));
+        webhooks.endpoints().map(read).collect()
+    }));
+}
+
+fn reading(endpoint: &Endpoint, reading: &Reading) -> EndpointReading {
+    let ended = |wanted: &[AttemptResult]| {
+        let of = reading.attempts.iter().filter(|(result, _)| wanted.contains(result));
+        of.map(|(_, attempts)| attempts).sum()
+    };
+    EndpointReading {
+        name: endpoint.name.to_string(),
+        cursor: reading.cursor,
+        lag_events: reading.lag_events,
+        lag: reading.lag,
+        parked: reading.parked,
+        enabled: reading.active,
+        delivered: ended(&[AttemptResult::Delivered]),
+        refused: ended(&[
+            AttemptResult::Redirected,
+            AttemptResult::Refused,
+            AttemptResult::Gone,
+            AttemptResult::Throttled,
+            AttemptResult::Failed,
+        ]),
+        unanswered: ended(&[AttemptResult::TimedOut, AttemptResult::Unreachable, AttemptResult::Blocked]),
+    }
 }
 
 /// HTTP, with each of its answers measured.

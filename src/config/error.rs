@@ -33,15 +33,21 @@ impl fmt::Display for ConfigError {
 
 /// Everything that is wrong with a configuration, at once.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct ConfigErrors(pub Vec<ConfigError>);
+pub struct ConfigErrors {
+    /// Settings that are missing or wrong.
+    pub errors: Vec<ConfigError>,
+    /// What was given and is no setting: a missing one may stand there under a wrong name.
+    pub ignored: Vec<Warning>,
+}
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.len() {
+        match self.errors.len() {
             1 => f.write_str("a setting is wrong:")?,
             number => write!(f, "{number} settings are wrong:")?,
         }
-        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+        self.errors.iter().try_for_each(|error| write!(f, "\n  {error}"))?;
+        self.ignored.iter().try_for_each(|warning| write!(f, "\nnote: {warning}"))
     }
 }
 

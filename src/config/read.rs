@@ -26,6 +26,8 @@ pub(super) struct Given {
 pub(super) struct Reader<'a> {
     pub(super) sources: &'a Sources<'a>,
     pub(super) warnings: Vec<Warning>,
+    /// How many warnings, the first ones, are about what is no setting.
+    strangers: usize,
     errors: Vec<ConfigError>,
     /// Settings that were looked up, so that a test can tell that none is declared in vain.
     pub(super) seen: BTreeSet<&'static str>,
@@ -33,8 +35,10 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(sources: &'a Sources<'a>) -> Self {
-        let mut reader = Self { sources, warnings: Vec::new(), errors: Vec::new(), seen: BTreeSet::new() };
+        let mut reader =
+            Self { sources, warnings: Vec::new(), strangers: 0, errors: Vec::new(), seen: BTreeSet::new() };
         reader.warn_of_strangers();
+        reader.strangers = reader.warnings.len();
         reader
     }
 
@@ -42,7 +46,11 @@ impl<'a> Reader<'a> {
     pub(super) fn finish<T>(self, config: Option<T>) -> Result<(T, Vec<Warning>), ConfigErrors> {
         match config {
             Some(config) if self.errors.is_empty() => Ok((config, self.warnings)),
-            _ => Err(ConfigErrors(self.errors)),
+            _ => {
+                let mut ignored = self.warnings;
+                ignored.truncate(self.strangers);
+                Err(ConfigErrors { errors: self.errors, ignored })
+            }
         }
     }
 
@@ -190,7 +198,9 @@ impl<'a> Reader<'a> {
             dotenv.complaints.iter().map(|complaint| Warning(format!("{file}, {complaint}; ignored"))),
         );
         let unknown = |name: &&String| setting(name).is_none();
-        let ours = |name: &&String| OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        let ours = |name: &&String| {
+            OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || meant(name).is_some()
+        };
         let in_file = dotenv.values.keys().filter(unknown).map(|name| (name, file.to_string()));
         let in_env = env.keys().filter(unknown).filter(ours).map(|name| (name, "environment".to_owned()));
         for (name, origin) in in_file.chain(in_env) {
@@ -201,9 +211,12 @@ impl<'a> Reader<'a> {
 }
 
 /// The setting that was probably meant.
+fn meant(name: &str) -> Option<&'static str> {
+    SETTINGS.iter().map(|setting| setting.name).find(|right| value::is_near(right, name))
+}
+
 fn hint(name: &str) -> String {
-    let near = SETTINGS.iter().find(|setting| value::is_near(setting.name, name));
-    near.map(|setting| format!(", did you mean {}?", setting.name)).unwrap_or_default()
+    meant(name).map(|right| format!(", did you mean {right}?")).unwrap_or_default()
 }
 
 fn is_required(name: &str) -> bool {

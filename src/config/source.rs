@@ -91,9 +91,10 @@ impl Sources<'static> {
 }
 
 fn unreadable_env_file(path: &Path, error: &io::Error) -> ConfigErrors {
-    ConfigErrors(vec![ConfigError {
+    let error = ConfigError {
         setting: "--env-file",
         given: Some((path.display().to_string(), Origin::Flag("env-file"))),
         expected: format!("a file that can be read: {error}"),
-    }])
+    };
+    ConfigErrors { errors: vec![error], ignored: Vec::new() }
 }

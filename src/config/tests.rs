@@ -63,7 +63,7 @@ fn warned(env: &str, expected: &[&str]) -> Config {
 /// Checks the errors of `env`, without the first line that counts them.
 fn refused(env: &str, expected: &[&str]) {
     let Err(errors) = load_env(env) else { panic!("accepted: {env}") };
-    let lines: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+    let lines: Vec<String> = errors.errors.iter().map(ToString::to_string).collect();
     assert_eq!(lines.len(), expected.len(), "{env}: {lines:#?}");
     for (line, expected) in lines.iter().zip(expected) {
         assert!(line.starts_with(expected), "{env}: {line}");
@@ -164,9 +164,20 @@ fn everything_wrong_is_reported_at_once() {
 #[test]
 fn what_is_missing_is_reported_with_what_is_wrong() {
     let errors = Config::load(&sources("HOME=/home/me\nPOOL_MAX_SIZE=x")).unwrap_err();
-    let settings: Vec<_> = errors.0.iter().map(|error| error.setting).collect();
+    let settings: Vec<_> = errors.errors.iter().map(|error| error.setting).collect();
     assert_eq!(settings, ["PVE_API_URL", "PVE_API_TOKEN", "POOL_MAX_SIZE"]);
-    assert!(errors.0[0].to_string().starts_with("PVE_API_URL: missing; expected an http or https URL"));
+    assert!(errors.errors[0].to_string().starts_with("PVE_API_URL: missing; expected an http or https URL"));
+}
+
+#[test]
+fn a_setting_that_is_missing_may_stand_there_under_a_wrong_name() {
+    let env = "HOME=/home/me\nPVE_API_URL=https://pve:8006\nPVE_API_TOKNE=root@pam!cmux=hush\nPVE_POOL_URL=http://x";
+    let errors = Config::load(&sources(env)).unwrap_err().to_string();
+    let lines: Vec<_> = errors.lines().collect();
+    assert_eq!(lines.len(), 3, "{errors}");
+    assert!(lines[1].starts_with("  PVE_API_TOKEN: missing"), "{errors}");
+    let note = "note: PVE_API_TOKNE (from environment) is no setting, did you mean PVE_API_TOKEN?; ignored";
+    assert_eq!(lines[2], note);
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub enum Refusal {
     #[error(transparent)]
     Engine(#[from] Refused),
     /// A template that the pool does not know could not be read.
-    #[error("template {template}: {fault}")]
+    #[error("template {template} cannot be used: {fault}")]
     TemplateUnreadable {
         /// The template.
         template: Vmid,

@@ -178,7 +178,7 @@ async fn a_template_that_cannot_be_read_is_a_refusal() {
     let asked = tokio::spawn(async move { desk.allocate(&call(), ask()).await });
     played.answer(Err(Refused::Rejected(Rejection::TemplateUnread { template: TEMPLATE }))).await;
     let refusal = asked.await.unwrap().unwrap_err();
-    assert_eq!(refusal.to_string(), "template 9009: CT is locked (backup)");
+    assert_eq!(refusal.to_string(), "template 9009 cannot be used: CT is locked (backup)");
 }
 
 async fn seen_out(way: WayOut, end: Option<Envelope>) -> Result<Answer<()>, Refusal> {

@@ -83,6 +83,21 @@ impl State {
             | Event::RemovalRequested(_)
             | Event::Removed(_)
             | Event::RemovalFailed(_) => self.fold_leaving(event),
+            Event::WebhookAdded(_)
+            | Event::WebhookRemoved(_)
+            | Event::WebhookForgotten(_)
+            | Event::WebhookCheckpointed(_)
+            | Event::WebhookFailing(_)
+            | Event::WebhookRecovered(_)
+            | Event::WebhookParked(_)
+            | Event::WebhookRetried(_)
+            | Event::WebhookDropped(_)
+            | Event::WebhookPaused(_)
+            | Event::WebhookResumed(_)
+            | Event::WebhookDisabled(_)
+            | Event::WebhookTested(_)
+            | Event::WebhookReplayRequested(_)
+            | Event::WebhookReplayEnded(_) => self.fold_webhook(event),
         }
         if let Some(template) = template {
             self.round_off(template);
@@ -126,6 +141,7 @@ impl State {
             }
             Event::TemplateConfigured(e) => self.update_template(e.template, |template| {
                 template.sizes = e.sizes;
+                template.warm_goal = None;
                 template.drained = false;
                 template.interrupted = None;
                 template.backoff = None;

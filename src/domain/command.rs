@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::LeaveReason;
 use super::fault::Fault;
-use super::ids::{AllocationId, CloneId, Hostname, InstanceId, Node, Seq, Upid, Vmid};
+use super::ids::{AllocationId, CloneId, EndpointName, Hostname, InstanceId, Node, Seq, Upid, Vmid};
 use super::settings::{Settings, SizeOverrides, Sizes};
 use super::time::Timestamp;
+use super::webhook::WebhookCommand;
 
 /// Something to decide.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +68,10 @@ pub enum Command {
     },
     /// Something was seen at PVE.
     Observed(Observation),
+    /// These webhook endpoints are configured, and no others.
+    RegisterWebhooks(Vec<EndpointName>),
+    /// Something about a webhook endpoint.
+    Webhook(WebhookCommand),
 }
 
 /// A request for a container.
@@ -499,6 +504,28 @@ pub enum Rejection {
     SizesContradict {
         /// The sizes as they would be.
         sizes: Sizes,
+    },
+    /// No such webhook endpoint is configured.
+    #[error("there is no webhook endpoint {endpoint}")]
+    WebhookUnknown {
+        /// The endpoint.
+        endpoint: EndpointName,
+    },
+    /// The webhook endpoint has no such event parked.
+    #[error("webhook endpoint {endpoint} has no event {seq} parked")]
+    WebhookNotParked {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// The event.
+        seq: Seq,
+    },
+    /// The webhook endpoint has as many replays waiting as it may.
+    #[error("webhook endpoint {endpoint} has {replays} replays waiting already")]
+    TooManyReplays {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// How many.
+        replays: usize,
     },
     /// The service is stopping.
     #[error("the service is stopping")]

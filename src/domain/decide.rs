@@ -12,6 +12,7 @@ mod service;
 mod settle;
 mod sizes;
 mod template;
+mod webhook;
 
 use std::time::Duration;
 
@@ -65,6 +66,7 @@ impl Tx<'_> {
         match command {
             // Nothing stands behind a stop; what was seen too late is seen again after the next start.
             Command::CallersGone { .. } | Command::Observed(_) if ended => {}
+            Command::RegisterWebhooks(_) | Command::Webhook(_) if ended => return Err(Rejection::Stopping),
             Command::Start { version, settings } => self.start(version, *settings),
             Command::BeginStop => self.begin_stop(),
             Command::Stop => self.stop(),
@@ -80,6 +82,8 @@ impl Tx<'_> {
             Command::DrainTemplate { template } => self.drain_template(template)?,
             Command::RefreshTemplate { template } => self.refresh_template(template)?,
             Command::Observed(observation) => self.observe(observation),
+            Command::RegisterWebhooks(endpoints) => self.register_webhooks(&endpoints),
+            Command::Webhook(command) => self.webhook(command)?,
         }
         Ok(Reply::Done)
     }

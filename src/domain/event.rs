@@ -10,9 +10,12 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use super::fault::{Fault, FaultKind};
-use super::ids::{AllocationId, CloneId, Hostname, InstanceId, Node, Seq, Upid, Vmid};
+use super::ids::{AllocationId, CloneId, EndpointName, Hostname, InstanceId, Lane, Node, Seq, Upid, Vmid};
 use super::settings::{Settings, SizeOverrides};
 use super::time::Timestamp;
+use super::webhook::{
+    WebhookBehind, WebhookDisableReason, WebhookHeld, WebhookPauseReason, WebhookReplayPoint,
+};
 
 /// An event with its place in the log.
 #[derive(Clone, Debug, PartialEq)]
@@ -562,6 +565,150 @@ events! {
         /// When it is tried again.
         retry_at: Timestamp,
     }
+
+    /// A webhook endpoint was configured; its events begin behind the cursor.
+    WebhookAdded {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// The last event that it does not get: the head, or where it was before it was removed.
+        cursor: Seq,
+    }
+    /// A webhook endpoint is not configured any more; its place is kept for a while.
+    WebhookRemoved {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// Until when.
+        kept_until: Timestamp,
+    }
+    /// The place of a removed webhook endpoint is kept no longer.
+    WebhookForgotten {
+        /// The endpoint.
+        endpoint: EndpointName,
+    }
+    /// How far a webhook endpoint is; at most one for each endpoint in five seconds.
+    WebhookCheckpointed {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// Everything up to here is delivered, filtered out, held or parked.
+        cursor: Seq,
+        /// Lanes whose first undelivered event is tried again.
+        held: Vec<WebhookHeld>,
+        /// Events behind parked ones, where their number changed.
+        behind: Vec<WebhookBehind>,
+        /// How far the replay under way is.
+        replay: Option<WebhookReplayPoint>,
+        /// Up to which event this takes requests about the endpoint into account.
+        seen: Seq,
+    }
+    /// Attempts of a webhook endpoint fail; said once for each streak of failures.
+    WebhookFailing {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// The first failure without a success after it.
+        since: Timestamp,
+        /// The event of the last attempt.
+        seq: Seq,
+        /// What it came to.
+        reason: String,
+    }
+    /// An attempt of a failing webhook endpoint succeeded.
+    WebhookRecovered {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// Since when attempts failed.
+        failing_since: Timestamp,
+    }
+    /// An event cannot be delivered: it is parked, and the later ones of its lane wait behind it.
+    WebhookParked {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// The event.
+        seq: Seq,
+        /// Its type.
+        event_type: String,
+        /// What it is about, and what waits behind it.
+        lane: Lane,
+        /// How often it was tried.
+        attempts: u32,
+        /// The last failure.
+        reason: String,
+    }
+    /// A parked event is tried again, and then those behind it.
+    WebhookRetried {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// The event.
+        seq: Seq,
+        /// What it is about.
+        lane: Lane,
+    }
+    /// A parked event is given up for good.
+    WebhookDropped {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// The event.
+        seq: Seq,
+        /// What it is about.
+        lane: Lane,
+        /// Where its lane goes on; events of the lane before that are given up too.
+        goes_on_at: Seq,
+    }
+    /// Nothing is sent to the webhook endpoint for the time being.
+    WebhookPaused {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// Why.
+        by: WebhookPauseReason,
+    }
+    /// The webhook endpoint is sent to again, from where it was.
+    WebhookResumed {
+        /// The endpoint.
+        endpoint: EndpointName,
+    }
+    /// Nothing is sent to the webhook endpoint until somebody resumes it.
+    WebhookDisabled {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// Why.
+        by: WebhookDisableReason,
+        /// The last failure.
+        reason: String,
+    }
+    /// A test event was sent to the webhook endpoint.
+    WebhookTested {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// Whether it was taken.
+        delivered: bool,
+        /// The status of the answer.
+        status: Option<u16>,
+        /// Why it was not taken.
+        reason: Option<String>,
+        /// Milliseconds that the attempt took.
+        duration_ms: u64,
+    }
+    /// Events are to be sent to the webhook endpoint once more.
+    WebhookReplayRequested {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// The first one.
+        from: Seq,
+        /// The last one.
+        upto: Seq,
+        /// Only these types; empty for all that the endpoint takes.
+        types: Vec<String>,
+    }
+    /// A replay came to its end.
+    WebhookReplayEnded {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// The event that asked for it.
+        replay: Seq,
+        /// Delivered.
+        delivered: u64,
+        /// Given up.
+        failed: u64,
+    }
 }
 
 /// What a clone was needed for when it was queued.
@@ -691,7 +838,22 @@ impl Event {
             | Self::ReleaseRequested(_)
             | Self::ReleaseFailed(_)
             | Self::RemovalRequested(_)
-            | Self::RemovalFailed(_) => None,
+            | Self::RemovalFailed(_)
+            | Self::WebhookAdded(_)
+            | Self::WebhookRemoved(_)
+            | Self::WebhookForgotten(_)
+            | Self::WebhookCheckpointed(_)
+            | Self::WebhookFailing(_)
+            | Self::WebhookRecovered(_)
+            | Self::WebhookParked(_)
+            | Self::WebhookRetried(_)
+            | Self::WebhookDropped(_)
+            | Self::WebhookPaused(_)
+            | Self::WebhookResumed(_)
+            | Self::WebhookDisabled(_)
+            | Self::WebhookTested(_)
+            | Self::WebhookReplayRequested(_)
+            | Self::WebhookReplayEnded(_) => None,
         }
     }
 
@@ -741,7 +903,22 @@ impl Event {
             | Self::TemplateRemoved(_)
             | Self::CloneQueued(_)
             | Self::CloneCancelled(_)
-            | Self::AllocationQueued(_) => None,
+            | Self::AllocationQueued(_)
+            | Self::WebhookAdded(_)
+            | Self::WebhookRemoved(_)
+            | Self::WebhookForgotten(_)
+            | Self::WebhookCheckpointed(_)
+            | Self::WebhookFailing(_)
+            | Self::WebhookRecovered(_)
+            | Self::WebhookParked(_)
+            | Self::WebhookRetried(_)
+            | Self::WebhookDropped(_)
+            | Self::WebhookPaused(_)
+            | Self::WebhookResumed(_)
+            | Self::WebhookDisabled(_)
+            | Self::WebhookTested(_)
+            | Self::WebhookReplayRequested(_)
+            | Self::WebhookReplayEnded(_) => None,
         }
     }
 
@@ -775,6 +952,28 @@ impl Event {
             Self::ActionDelayed(e) => Some(e.fault.kind),
             Self::ReleaseFailed(e) => Some(e.fault.kind),
             Self::RemovalFailed(e) => Some(e.fault.kind),
+            _ => None,
+        }
+    }
+
+    /// The webhook endpoint that the event is about.
+    pub fn endpoint(&self) -> Option<&EndpointName> {
+        match self {
+            Self::WebhookAdded(e) => Some(&e.endpoint),
+            Self::WebhookRemoved(e) => Some(&e.endpoint),
+            Self::WebhookForgotten(e) => Some(&e.endpoint),
+            Self::WebhookCheckpointed(e) => Some(&e.endpoint),
+            Self::WebhookFailing(e) => Some(&e.endpoint),
+            Self::WebhookRecovered(e) => Some(&e.endpoint),
+            Self::WebhookParked(e) => Some(&e.endpoint),
+            Self::WebhookRetried(e) => Some(&e.endpoint),
+            Self::WebhookDropped(e) => Some(&e.endpoint),
+            Self::WebhookPaused(e) => Some(&e.endpoint),
+            Self::WebhookResumed(e) => Some(&e.endpoint),
+            Self::WebhookDisabled(e) => Some(&e.endpoint),
+            Self::WebhookTested(e) => Some(&e.endpoint),
+            Self::WebhookReplayRequested(e) => Some(&e.endpoint),
+            Self::WebhookReplayEnded(e) => Some(&e.endpoint),
             _ => None,
         }
     }

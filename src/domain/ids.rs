@@ -135,6 +135,14 @@ text_id! {
     /// The caller's name of a sandbox; becomes the container's hostname. Make it with [`InstanceId::new`].
     InstanceId
 }
+text_id! {
+    /// A webhook endpoint's name in the configuration.
+    EndpointName
+}
+text_id! {
+    /// What a webhook endpoint gets in order: `container/205`, `allocation/01…`, `template/9009` or `service`.
+    Lane
+}
 
 impl InstanceId {
     /// Checks that PVE and the guest can carry it as a hostname and that it cannot be taken for a pool name.

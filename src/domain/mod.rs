@@ -12,6 +12,7 @@ pub mod marker;
 pub mod command;
 pub mod event;
 
+pub mod webhook;
 pub mod state;
 pub mod decide;
 mod apply;

@@ -291,9 +291,15 @@ fn lane(state: &State, now: Timestamp) -> Vec<Action> {
             };
             Some((next_purpose(state, *vmid, template), template.last_started, action))
         })
+        .filter(|(purpose, _, _)| may_be_cloned_for(state, *purpose))
         .collect();
     candidates.sort_by_key(|(purpose, last_started, _)| (*purpose, *last_started));
     candidates.into_iter().map(|(_, _, action)| action).take(free_places(state, now)).collect()
+}
+
+/// Until PVE was compared with State, there may be containers that are not known: only who waits gets clones.
+pub(super) fn may_be_cloned_for(state: &State, purpose: ClonePurpose) -> bool {
+    state.service.reconciled || purpose == ClonePurpose::Waiter
 }
 
 /// Whether a template may have a clone started: one at a time, and none while it is drained.

@@ -12,11 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::event::{ClonePurpose, LeaveReason};
 use super::fault::Fault;
 use super::ids::{
-    AllocationId, CloneId, Hostname, InstanceId, Node, Seq, Upid, Vmid, parse_pool_hostname, pool_hostname,
+    AllocationId, CloneId, EndpointName, Hostname, InstanceId, Node, Seq, Upid, Vmid, parse_pool_hostname,
+    pool_hostname,
 };
 use super::marker::{Known, Marker};
 use super::settings::{Settings, SizeOverrides, Sizes};
 use super::time::Timestamp;
+use super::webhook::Webhook;
 
 /// A VMID is not used again for this long after it was freed, lost or refused, while another is free.
 pub const VMID_REST: Duration = Duration::from_mins(10);
@@ -43,6 +45,9 @@ pub struct State {
     pub waiting: OrdMap<AllocationId, Waiting>,
     /// VMIDs that are left alone for a while.
     pub resting: OrdMap<Vmid, Resting>,
+    /// Webhook endpoints.
+    #[serde(default)]
+    pub webhooks: OrdMap<EndpointName, Webhook>,
     /// Derived from the above.
     #[serde(skip)]
     pub(super) index: Index,

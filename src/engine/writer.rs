@@ -17,8 +17,9 @@ use crate::domain::decide::{Decision, decide};
 use crate::domain::event::{Cause, Envelope};
 use crate::domain::ids::{AllocationId, Seq};
 use crate::domain::plan::wake_at;
-use crate::domain::state::{ServicePhase, State};
-use crate::log::{AppendError, AppendStats, Projection, Sizes, Writer};
+use crate::domain::state::State;
+use crate::domain::webhook::Webhook;
+use crate::log::{AppendError, AppendStats, Projection, Retention, Sizes, Writer};
 
 /// Commands decided in one round: enough to fill a sync, few enough to answer soon.
 const ROUND: usize = 256;
@@ -66,6 +67,18 @@ pub struct EngineLoop {
     left: mpsc::UnboundedReceiver<AllocationId>,
     unwritable: Option<(String, Stopwatch)>,
     observer: Option<LogObserver>,
+    keep: Keep,
+    /// The last command of the process came, whether or not it could be written.
+    told_to_end: bool,
+}
+
+/// How much of the log is kept; all of it unless something is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Events of so many days.
+    pub days: Option<u32>,
+    /// So many bytes.
+    pub bytes: Option<u64>,
 }
 
 /// A command that was decided in this round and waits for the disk.
@@ -94,6 +107,8 @@ impl EngineLoop {
             left,
             unwritable: None,
             observer: None,
+            keep: Keep::default(),
+            told_to_end: false,
         };
         (engine_loop, engine)
     }
@@ -106,13 +121,23 @@ impl EngineLoop {
         self
     }
 
-    /// Runs until the command `Stop` is durable, or every handle is gone.
+    /// The same, deleting segments that are older or more than `keep` says, once a snapshot covers them.
+    #[must_use]
+    pub fn keeping(mut self, keep: Keep) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Runs until the command `Stop`, or until every handle is gone.
+    ///
+    /// A log that cannot be written does not keep it: whoever waits hears of the end, and the next start
+    /// finds what is durable.
     pub async fn run(mut self) {
-        while let Some(round) = self.next_round().await {
+        while !self.told_to_end
+            && let Some(round) = self.next_round().await
+        {
+            self.told_to_end = round.iter().any(|submission| submission.command == Command::Stop);
             self.work(round);
-            if self.state.service.phase == ServicePhase::Stopped && self.state.head > Seq(0) {
-                break;
-            }
         }
         if let Err(error) = self.log.snapshot(&*self.state) {
             tracing::warn!(%error, "no snapshot was written; the next start replays more");
@@ -267,10 +292,25 @@ impl EngineLoop {
     }
 
     fn snapshot_if_due(&mut self) {
-        if self.log.wants_snapshot()
-            && let Err(error) = self.log.snapshot(&*self.state)
-        {
+        if !self.log.wants_snapshot() {
+            return;
+        }
+        if let Err(error) = self.log.snapshot(&*self.state) {
             tracing::warn!(%error, "no snapshot was written; the next start replays more");
+        } else if self.keep != Keep::default() {
+            self.prune();
+        }
+    }
+
+    fn prune(&mut self) {
+        let day = Duration::from_hours(24);
+        let since = self.keep.days.map(|days| self.clock.now().before(day.saturating_mul(days)));
+        let retention = Retention { since, bytes: self.keep.bytes };
+        let behind = self.state.webhooks.values().map(Webhook::needs_from);
+        let needed = behind.min().unwrap_or(self.state.head.next());
+        match self.log.retain(retention, needed) {
+            Ok(oldest) => tracing::debug!(oldest = oldest.0, "the log was pruned"),
+            Err(error) => tracing::warn!(%error, "old segments of the log cannot be deleted"),
         }
     }
 }

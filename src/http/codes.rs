@@ -110,12 +110,26 @@ codes! {
     StillReleasing GATEWAY_TIMEOUT "still_releasing" "The release goes on",
     /// The removal goes on.
     StillRemoving GATEWAY_TIMEOUT "still_removing" "The removal goes on",
+    /// No such webhook endpoint is configured.
+    WebhookNotFound NOT_FOUND "webhook_not_found" "There is no such webhook endpoint",
+    /// The webhook endpoint has no such event parked.
+    NotParked NOT_FOUND "not_parked" "The event is not parked",
+    /// The webhook endpoint has as many replays waiting as it may.
+    TooManyReplays CONFLICT "too_many_replays" "Too many replays wait",
+    /// Events that old are not kept any more.
+    Pruned GONE "pruned" "Events that old are gone",
     /// State has not come to the event that was asked for.
     NotYetThere SERVICE_UNAVAILABLE "not_yet_there" "That event is not there yet",
-    /// The events that were asked for are no longer kept.
-    EventsPruned GONE "events_pruned" "Those events are no longer kept",
     /// It was asked what will be.
     InTheFuture UNPROCESSABLE_ENTITY "in_the_future" "That has not happened yet",
+    /// A filter of events by a word that nobody knows.
+    UnknownFilter BAD_REQUEST "unknown_filter" "There is no such filter",
+    /// As many followers of events as are let in.
+    TooManyStreams SERVICE_UNAVAILABLE "too_many_streams" "Too many follow the events",
+    /// The events that were asked for are no longer kept.
+    EventsPruned GONE "events_pruned" "Those events are no longer kept",
+    /// The place that was asked for is not of this log.
+    EventsElsewhere GONE "events_elsewhere" "That place is not of this log",
     /// The disk does not take events.
     LogUnwritable SERVICE_UNAVAILABLE "log_unwritable" "The event log cannot be written",
     /// More commands wait than are taken.

@@ -6,6 +6,7 @@ use warp::reply::Response;
 
 use super::codes::Code;
 use super::errors::Problem;
+use super::events::{self, History};
 use super::front::App;
 use super::request::Asked;
 use super::respond::{handle, json, set_seq, written};
@@ -13,6 +14,8 @@ use super::routes;
 use super::status::seen;
 use super::views::{ContainerList, ContainerView, DryRun, Left, STATES};
 use crate::domain::command::Leave;
+use crate::domain::ids::Seq;
+use crate::domain::state::Container;
 
 /// Longest `instance_id` of a query: longer than any that the pool knows.
 const LONGEST_INSTANCE: usize = 255;
@@ -63,6 +66,8 @@ async fn containers(app: App, asked: Asked) -> Result<Response, Problem> {
 }
 
 /// One container
+///
+/// With what happened to it: the newest 200 events that name it since it was made or discovered.
 #[utoipa::path(
     get,
     path = routes::CONTAINER.path,
@@ -79,9 +84,22 @@ async fn container(app: App, asked: Asked) -> Result<Response, Problem> {
     let Some(container) = published.state.container(vmid) else {
         return Err(Problem::new(Code::ContainerNotFound, format!("the pool has no container {vmid}")));
     };
-    let mut response = json(&ContainerView::of(container, app.desk().now()))?;
+    let history = history(&app, container, published.head).await?;
+    let mut response = json(&ContainerView::of(container, app.desk().now(), &history))?;
     set_seq(&mut response, published.head);
     Ok(response)
+}
+
+/// What happened to a container. The last event about it that State knows is where looking begins if it is
+/// long ago: nothing behind it can be about this container.
+async fn history(app: &App, container: &Container, head: Seq) -> Result<History, Problem> {
+    let (log, vmid, since) = (app.log().clone(), container.vmid, container.created_seq);
+    let upto = if log.is_recent(container.touched) { head } else { container.touched };
+    let found = tokio::task::spawn_blocking(move || events::history(&log, vmid, since, upto)).await;
+    found.map_err(|error| Problem::new(Code::Internal, error.to_string()))?.map_err(|error| {
+        tracing::error!(%error, "the history of a container could not be read");
+        Problem::new(Code::Internal, error.to_string())
+    })
 }
 
 /// Give a container back

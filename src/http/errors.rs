@@ -15,6 +15,7 @@ use crate::desk::{Refusal, WayOut};
 use crate::domain::command::Rejection;
 use crate::domain::event::{CancelReason, FailureCode};
 use crate::domain::fault::{Fault, FaultKind};
+use crate::domain::ids::Seq;
 use crate::domain::time::Timestamp;
 use crate::engine::Refused;
 
@@ -36,6 +37,17 @@ pub struct Problem {
     pub retry_after: Option<u64>,
     /// The command that a person can run at PVE to mend it.
     pub hint: Option<String>,
+    /// Which events there are.
+    pub events: Option<EventRange>,
+}
+
+/// Which events there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventRange {
+    /// The oldest.
+    pub oldest: Seq,
+    /// The newest.
+    pub head: Seq,
 }
 
 /// A problem document.
@@ -63,6 +75,12 @@ pub struct ProblemDocument {
     /// The command that a person can run at PVE to mend it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The oldest event that is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<u64>,
+    /// The newest event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<u64>,
 }
 
 /// A field or parameter that is wrong.
@@ -77,7 +95,8 @@ pub struct FieldError {
 impl Problem {
     /// A problem of that kind.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: sentence(&detail.into()), errors: Vec::new(), retry_after: None, hint: None }
+        let detail = sentence(&detail.into());
+        Self { code, detail, errors: Vec::new(), retry_after: None, hint: None, events: None }
     }
 
     /// Wrong fields or parameters.
@@ -161,7 +180,7 @@ impl Problem {
 
     /// The answer.
     pub fn into_response(self) -> Response {
-        let Self { code, detail, errors, retry_after, hint } = self;
+        let Self { code, detail, errors, retry_after, hint, events } = self;
         let body = serde_json::to_vec(&ProblemDocument {
             kind: "about:blank",
             title: code.title(),
@@ -171,6 +190,8 @@ impl Problem {
             errors,
             retry_after,
             hint,
+            oldest: events.map(|events| events.oldest.0),
+            head: events.map(|events| events.head.0),
         });
         let mut response = Response::new(body.unwrap_or_default().into());
         *response.status_mut() = code.status();
@@ -218,6 +239,9 @@ fn of_rejection(rejection: &Rejection, now: Timestamp) -> Problem {
         Rejection::WrongState { .. } => problem(Code::WrongState),
         Rejection::OwnershipDoubted { .. } => problem(Code::OwnershipDoubted),
         Rejection::SizesContradict { .. } => problem(Code::SizesContradict),
+        Rejection::WebhookUnknown { .. } => problem(Code::WebhookNotFound),
+        Rejection::WebhookNotParked { .. } => problem(Code::NotParked),
+        Rejection::TooManyReplays { .. } => problem(Code::TooManyReplays),
         Rejection::Stopping => problem(Code::Stopping).retry_after(RETRY_SOON),
     }
 }

@@ -23,9 +23,10 @@ use super::limits::Limits;
 use super::request::RequestId;
 use super::respond::{EVENT_SEQ, recover, set_seq};
 use super::routes::{self, Found, Route};
-use super::{allocate, containers, health, openapi, templates};
+use super::{allocate, containers, health, openapi, page, templates};
 use crate::clock::Stopwatch;
 use crate::desk::Desk;
+use crate::log::Reader;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -46,6 +47,7 @@ pub struct App(Arc<Shared>);
 struct Shared {
     desk: Desk,
     limits: Limits,
+    log: Reader,
 }
 
 /// Who may come in.
@@ -83,8 +85,8 @@ pub struct Front {
 
 impl App {
     /// What handlers need.
-    pub fn new(desk: Desk, limits: Limits) -> Self {
-        Self(Arc::new(Shared { desk, limits }))
+    pub fn new(desk: Desk, limits: Limits, log: Reader) -> Self {
+        Self(Arc::new(Shared { desk, limits, log }))
     }
 
     /// The front desk.
@@ -95,6 +97,11 @@ impl App {
     /// What a request may cost.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// What happened.
+    pub fn log(&self) -> &Reader {
+        &self.0.log
     }
 }
 
@@ -111,6 +118,7 @@ impl Front {
             allocate::routes(&app),
             containers::routes(&app),
             templates::routes(&app),
+            page::routes(&app),
             openapi::routes(&app),
         ];
         let nothing = warp::any().and_then(|| async { Err(warp::reject::not_found()) }).boxed();

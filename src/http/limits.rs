@@ -23,6 +23,9 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// For the body of a request.
     pub body_timeout: Duration,
+    /// For the next byte to be taken by a client that is sent something: longer than a phone is between two
+    /// networks, short for one that holds an answer for nobody.
+    pub stall_timeout: Duration,
     /// From the order to stop until connections are cut: hand-outs may take ten seconds to finish.
     pub shutdown_grace: Duration,
 }
@@ -39,6 +42,7 @@ impl Default for Limits {
             max_head_bytes: 64 * 1024,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(30),
             shutdown_grace: Duration::from_secs(12),
         }
     }

@@ -8,20 +8,24 @@ pub mod auth;
 pub mod browser;
 pub mod codes;
 pub mod errors;
+pub mod events;
 pub mod limits;
 pub mod openapi;
 pub mod routes;
 pub mod views;
+pub mod webhooks;
 
 mod allocate;
 mod containers;
 mod front;
 mod health;
+mod page;
 pub mod metrics;
 mod past;
 mod request;
 mod respond;
 mod serve;
+mod stall;
 pub mod status;
 mod templates;
 

@@ -26,7 +26,7 @@ use super::front::App;
 use super::request::Asked;
 use super::respond::handle;
 use super::routes::{self, Route};
-use super::{allocate, containers, health, metrics, status, templates};
+use super::{allocate, containers, events, health, metrics, page, status, templates, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -38,6 +38,7 @@ use super::{allocate, containers, health, metrics, status, templates};
     tags(
         (name = "pool", description = "Containers, in and out"),
         (name = "templates", description = "Sizes of a template, its drain and its renewal"),
+        (name = "webhooks", description = "Endpoints that events are sent to"),
         (name = "service", description = "The service itself"),
     ),
     paths(
@@ -55,7 +56,19 @@ use super::{allocate, containers, health, metrics, status, templates};
         templates::drain,
         templates::refresh,
         metrics::metrics,
+        events::events,
+        events::follow_js,
+        page::page,
         openapi,
+        webhooks::list,
+        webhooks::one,
+        webhooks::test,
+        webhooks::pause,
+        webhooks::resume,
+        webhooks::replay,
+        webhooks::retry_all,
+        webhooks::retry,
+        webhooks::drop_one,
     ),
     components(schemas(ProblemDocument, FieldError, Code)),
 )]

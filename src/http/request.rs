@@ -75,6 +75,12 @@ impl Query {
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
+    /// Every value of a parameter that may be given several times; an empty one counts as absent.
+    pub(super) fn each(&self, name: &str) -> impl Iterator<Item = &str> {
+        let found = self.0.iter().filter(move |(key, value)| key == name && !value.is_empty());
+        found.map(|(_, value)| value.as_str())
+    }
+
     /// A truth value in any of the spellings that Python services take.
     pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };

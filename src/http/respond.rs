@@ -112,7 +112,8 @@ fn would_happen(events: &[Envelope]) -> Value {
     json!({ "dry_run": true, "events": events.collect::<Vec<_>>() })
 }
 
-fn at(route: &'static Route) -> impl Filter<Extract = (Asked,), Error = Rejection> + Clone {
+/// Matches the method and path of a route.
+pub(super) fn at(route: &'static Route) -> impl Filter<Extract = (Asked,), Error = Rejection> + Clone {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::path::full()
         .and(warp::method())
@@ -147,6 +148,7 @@ where
     handler(app, Asked { body, ..asked }).await
 }
 
-fn answer(answered: Result<Response, Problem>) -> Response {
+/// What was found, or what went wrong, as an answer.
+pub(super) fn answer(answered: Result<Response, Problem>) -> Response {
     answered.unwrap_or_else(Problem::into_response)
 }

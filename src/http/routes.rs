@@ -152,8 +152,47 @@ pub static REFRESH: Route =
     post("/templates/{vmid}/refresh", false, &[Code::TemplateNotFound, Code::TemplateDrained]);
 /// `GET /metrics`
 pub static METRICS: Route = get("/metrics", &[]);
+/// `GET /events`
+pub static EVENTS: Route = get(
+    "/events",
+    &[
+        Code::UnknownFilter,
+        Code::InvalidRequest,
+        Code::TooManyStreams,
+        Code::EventsPruned,
+        Code::EventsElsewhere,
+    ],
+);
+/// `GET /follow.js`
+pub static FOLLOW_JS: Route =
+    Route { method: Method::GET, path: "/follow.js", takes_body: false, open: true, problems: &[] };
+/// `GET /`
+pub static PAGE: Route =
+    Route { method: Method::GET, path: "/", takes_body: false, open: true, problems: &[] };
 /// `GET /openapi.json`
 pub static OPENAPI: Route = get("/openapi.json", &[]);
+
+/// `GET /webhooks`
+pub static WEBHOOKS: Route = get("/webhooks", &[]);
+/// `GET /webhooks/{name}`
+pub static WEBHOOK: Route = get("/webhooks/{name}", &[Code::WebhookNotFound]);
+/// `POST /webhooks/{name}/test`
+pub static TEST_WEBHOOK: Route = post("/webhooks/{name}/test", false, &[Code::WebhookNotFound]);
+/// `POST /webhooks/{name}/pause`
+pub static PAUSE_WEBHOOK: Route = post("/webhooks/{name}/pause", false, &[Code::WebhookNotFound]);
+/// `POST /webhooks/{name}/resume`
+pub static RESUME_WEBHOOK: Route = post("/webhooks/{name}/resume", false, &[Code::WebhookNotFound]);
+/// `POST /webhooks/{name}/replay`
+pub static REPLAY_WEBHOOK: Route =
+    post("/webhooks/{name}/replay", true, &[Code::WebhookNotFound, Code::Pruned, Code::TooManyReplays]);
+/// `POST /webhooks/{name}/parked/retry`
+pub static RETRY_ALL_PARKED: Route = post("/webhooks/{name}/parked/retry", false, &[Code::WebhookNotFound]);
+/// `POST /webhooks/{name}/parked/{seq}/retry`
+pub static RETRY_PARKED: Route =
+    post("/webhooks/{name}/parked/{seq}/retry", false, &[Code::WebhookNotFound, Code::NotParked]);
+/// `DELETE /webhooks/{name}/parked/{seq}`
+pub static DROP_PARKED: Route =
+    delete("/webhooks/{name}/parked/{seq}", &[Code::WebhookNotFound, Code::NotParked]);
 
 /// Every route.
 pub static ALL: &[&Route] = &[
@@ -171,7 +210,19 @@ pub static ALL: &[&Route] = &[
     &DRAIN,
     &REFRESH,
     &METRICS,
+    &EVENTS,
+    &FOLLOW_JS,
+    &PAGE,
     &OPENAPI,
+    &WEBHOOKS,
+    &WEBHOOK,
+    &TEST_WEBHOOK,
+    &PAUSE_WEBHOOK,
+    &RESUME_WEBHOOK,
+    &REPLAY_WEBHOOK,
+    &RETRY_ALL_PARKED,
+    &RETRY_PARKED,
+    &DROP_PARKED,
 ];
 
 /// What a method and a path lead to.
@@ -195,9 +246,10 @@ pub fn find(method: &Method, path: &str) -> Found {
     }
 }
 
-/// Every status that a route may answer, by the route's name: what can be foreseen of measurements.
+/// Every status that a route may answer, by the route's name: what can be foreseen of measurements. What
+/// an operator asks of webhooks now and then is measured once it is asked.
 pub fn answers() -> impl Iterator<Item = (String, u16)> {
-    ALL.iter().flat_map(|route| {
+    ALL.iter().filter(|route| !route.path.starts_with("/webhooks")).flat_map(|route| {
         let problems = route.all_problems().map(Code::status);
         let statuses: BTreeSet<_> = problems.map(|it| it.as_u16()).chain([200]).collect();
         statuses.into_iter().map(|status| (route.name(), status))

@@ -4,15 +4,19 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::front::Front;
 use super::limits::Limits;
+use super::stall::Impatient;
 
 /// How long nothing is accepted after an accept failed (mostly: no file descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -49,6 +53,7 @@ pub async fn serve(listener: TcpListener, front: Front, shutdown: impl Future<Ou
             continue;
         };
         is_full = false;
+        prepare(&stream, &limits);
         let conversation = converse(stream, front.clone(), limits, closing.clone());
         let cut = cut.clone();
         tokio::spawn(async move {
@@ -67,13 +72,29 @@ pub async fn serve(listener: TcpListener, front: Front, shutdown: impl Future<Ou
     }
 }
 
-async fn converse(stream: TcpStream, front: Front, limits: Limits, closing: CancellationToken) {
+/// What the kernel does for a connection.
+fn prepare(stream: &TcpStream, limits: &Limits) {
     // Answers are small and each is a whole message: nothing is won by waiting for more.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps Nagle's algorithm");
     }
-    let service = service_fn(move |request| {
+    // A client that is gone without a word would be sent to for a quarter of an hour.
+    let patience = u32::try_from(limits.stall_timeout.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, patience) {
+        tracing::debug!(%error, "a connection keeps the kernel's patience");
+    }
+}
+
+/// Answers the requests of one connection until it ends.
+pub(super) async fn converse<S>(stream: S, front: Front, limits: Limits, closing: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let stream = Impatient::new(stream, limits.stall_timeout);
+    let stalled = stream.stalled();
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let front = front.clone();
+        request.extensions_mut().insert(stalled.clone());
         async move { Ok::<_, Infallible>(front.answer(request).await) }
     });
     let connection = http1::Builder::new()

@@ -29,6 +29,7 @@ pub fn room(app: &App, look_back: LookBack) -> BoxedFilter<(Response,)> {
     tag = "pool",
     params(
         ("min_seq" = Option<u64>, Query, description = "Wait up to two seconds for this event"),
+        ("containers" = Option<bool>, Query, description = "Whether containers are listed; true unless given"),
         (
             "at" = Option<String>,
             Query,
@@ -51,7 +52,11 @@ async fn status(app: App, asked: Asked, look_back: LookBack) -> Result<Response,
             (Published::from(past), at)
         }
     };
-    let mut response = json(&PoolStatus::of(&published, now))?;
+    let status = match asked.query.flag("containers")? {
+        Some(false) => PoolStatus::without_containers(&published, now),
+        Some(true) | None => PoolStatus::of(&published, now),
+    };
+    let mut response = json(&status)?;
     set_seq(&mut response, published.head);
     Ok(response)
 }

@@ -57,7 +57,7 @@ struct State {
 
 /// The disk; a clone is the same disk.
 #[derive(Clone, Default)]
-pub(super) struct Memory(Arc<Mutex<State>>);
+pub(crate) struct Memory(Arc<Mutex<State>>);
 
 struct MemoryFile {
     disk: Memory,

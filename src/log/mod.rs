@@ -46,13 +46,6 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-/// An open log in memory, for tests of those who read it.
-#[cfg(test)]
-pub(crate) fn open_in_memory<P: Projection>(options: Options) -> Opened<P> {
-    let disk = std::sync::Arc::new(disk_memory::Memory::default());
-    open::open_on(disk, options, None).expect("an empty log in memory opens")
-}
-
 pub use error::{AppendError, Certain, Damage, Flaw, OpenError, ReadError};
 pub use offline::{VerifyReport, read_all, verify};
 pub use open::{Opened, Options, Report, SnapshotUse, SyncFailurePolicy, TornTail, open};
@@ -60,4 +53,14 @@ pub use past::{InvalidMoment, Look, Moment, Past, PastError, replay_at};
 pub use reader::{Reader, Record};
 pub use repair::{LeftOut, RepairReport, repair};
 pub use snapshot::Projection;
-pub use writer::{AppendStats, Sizes, Writer};
+pub use writer::{AppendStats, Retention, Sizes, Writer};
+
+#[cfg(test)]
+pub(crate) use disk_memory::Memory;
+
+/// Opens a log in memory, for tests of those who write and read one.
+#[cfg(test)]
+pub(crate) fn open_in_memory<P: Projection>(disk: &Memory, options: Options) -> Opened<P> {
+    let disk = std::sync::Arc::new(disk.clone());
+    open::open_on(disk, options, None).unwrap_or_else(|error| panic!("{error}: {error:?}"))
+}

@@ -3,8 +3,10 @@
 //! Nothing is changed before everything was verified. The last segment is always written anew before it is
 //! appended to: after a failed sync the page cache may show what the disk never had.
 
-use std::io::Read;
+use std::fs::{self, DirBuilder};
+use std::io::{self, Read};
 use std::ops::ControlFlow;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -124,13 +126,21 @@ pub struct TornTail {
 pub fn open<P: Projection>(dir: &Path, options: Options) -> Result<Opened<P>, OpenError> {
     let io = |doing, source| OpenError::Io { doing, path: dir.to_owned(), source };
     if !dir.exists() {
-        std::fs::create_dir_all(dir).map_err(|source| io("create", source))?;
+        create_private(dir).map_err(|source| io("create", source))?;
         let absolute = dir.canonicalize().map_err(|source| io("find", source))?;
         let parent = absolute.parent().unwrap_or(&absolute);
         Directory::new(parent).sync_dir().map_err(|source| io("sync the parent of", source))?;
     }
     let lock = DirLock::take(dir)?;
     open_on(Arc::new(Directory::new(dir)), options, Some(lock))
+}
+
+/// Makes a directory for its owner alone: callers' metadata is kept in it.
+fn create_private(dir: &Path) -> io::Result<()> {
+    if let Some(parent) = dir.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    DirBuilder::new().mode(0o700).create(dir)
 }
 
 /// [`open`] on any disk.

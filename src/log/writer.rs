@@ -21,6 +21,7 @@ use super::walk::Chain;
 use crate::clock::Stopwatch;
 use crate::domain::event::{Envelope, Event};
 use crate::domain::ids::Seq;
+use crate::domain::time::Timestamp;
 
 /// What one append was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,15 @@ pub struct AppendStats {
     pub bytes: u64,
     /// How long the disk took to make them durable.
     pub sync: Duration,
+}
+
+/// Which events may be deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Those before this instant.
+    pub since: Option<Timestamp>,
+    /// The oldest, while all segments have more bytes than this.
+    pub bytes: Option<u64>,
 }
 
 /// How large the log is.
@@ -187,6 +197,34 @@ impl Writer {
     /// Whether a segment was begun, or a long replay needed, since the last snapshot.
     pub fn wants_snapshot(&self) -> bool {
         self.wants_snapshot
+    }
+
+    /// Deletes the oldest segments that are beyond `retention`, but no event from `needed` on. Says which event
+    /// is the oldest now.
+    pub fn retain(&mut self, retention: Retention, needed: Seq) -> io::Result<Seq> {
+        let firsts = self.shared.look().firsts.clone();
+        let mut bytes = self.sizes().bytes;
+        let mut keep_from = self.oldest();
+        for (first, next) in firsts.iter().zip(firsts.iter().skip(1)) {
+            let too_many = retention.bytes.is_some_and(|most| bytes > most);
+            let too_old = match retention.since {
+                Some(since) => self.at_of(*next)?.is_some_and(|at| at < since),
+                None => false,
+            };
+            if !too_many && !too_old {
+                break;
+            }
+            bytes -= self.disk.open(&segment_name(*first))?.len()?;
+            keep_from = *next;
+        }
+        self.prune(keep_from.min(needed))
+    }
+
+    /// When an event was decided.
+    fn at_of(&self, seq: Seq) -> io::Result<Option<Timestamp>> {
+        let reader = Reader::new(Arc::clone(&self.shared));
+        let records = reader.read(Seq(seq.0 - 1), 1, seq).map_err(io::Error::other)?;
+        Ok(records.first().map(|record| record.envelope.at))
     }
 
     /// Deletes segments all of whose events are before `keep_from`, the oldest first, but never those behind

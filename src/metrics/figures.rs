@@ -1,8 +1,7 @@
-//! Figures that other rooms set as they work: streams and webhooks. Each is a number; none waits for another.
+//! What streams and webhooks say of themselves: they are asked at each scrape and keep their own figures.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crate::domain::ids::Seq;
 use crate::domain::time::Timestamp;
@@ -10,197 +9,81 @@ use crate::domain::time::Timestamp;
 /// Endpoints that have series of their own; more are not configured by anybody.
 pub const MOST_ENDPOINTS: usize = 50;
 
-/// What streams and webhooks say of themselves. Clones are the same figures.
-#[derive(Clone, Debug, Default)]
+/// Whom to ask. Clones ask the same.
+#[derive(Clone, Default)]
 pub struct Figures {
-    streams: Arc<StreamFigures>,
-    endpoints: Arc<Mutex<BTreeMap<String, Arc<EndpointFigures>>>>,
+    streams: Arc<OnceLock<ReadStreams>>,
+    endpoints: Arc<OnceLock<ReadEndpoints>>,
 }
 
 /// What event streams say of themselves.
-#[derive(Debug, Default)]
-pub struct StreamFigures {
-    subscribers: AtomicU64,
-    events: AtomicU64,
-    evictions: AtomicU64,
-    resets: [AtomicU64; ResetReason::ALL.len()],
-}
-
-/// An open stream; it is closed when this is dropped.
-#[derive(Debug)]
-pub struct OpenStream(Arc<StreamFigures>);
-
-/// Why a reader cannot go on where it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResetReason {
-    /// The events behind it were pruned.
-    Trimmed,
-    /// It is ahead of the log.
-    Future,
-    /// It was in another log.
-    OtherLog,
-}
-
-impl ResetReason {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Trimmed, Self::Future, Self::OtherLog];
-
-    /// The stable word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Trimmed => "trimmed",
-            Self::Future => "future",
-            Self::OtherLog => "other_log",
-        }
-    }
-}
-
-/// How a delivery that was tried ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attempt {
-    /// The endpoint took it.
-    Delivered,
-    /// The endpoint answered with something else than 2xx.
-    Refused,
-    /// There was no answer.
-    Unanswered,
-}
-
-impl Attempt {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Delivered, Self::Refused, Self::Unanswered];
-
-    /// The stable word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Refused => "refused",
-            Self::Unanswered => "unanswered",
-        }
-    }
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamReading {
+    /// Streams that are open.
+    pub subscribers: u64,
+    /// Events that were sent, over all streams.
+    pub events: u64,
+    /// Streams that were ended because their reader did not read.
+    pub evictions: u64,
+    /// Readers that could not go on where they were.
+    pub resets: u64,
 }
 
 /// What the sender to one endpoint says of it.
-#[derive(Debug, Default)]
-pub struct EndpointFigures {
-    attempts: [AtomicU64; Attempt::ALL.len()],
-    cursor: AtomicU64,
-    /// Milliseconds since 1970; 0 for none.
-    oldest_pending: AtomicI64,
-    parked: AtomicU64,
-    disabled: AtomicBool,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointReading {
+    /// The name that it is configured with; never its URL.
+    pub name: String,
+    /// Everything up to here is delivered or parked.
+    pub cursor: Seq,
+    /// Events that are not.
+    pub lag_events: u64,
+    /// How long the oldest of them has waited.
+    pub lag: Duration,
+    /// What waits for a person.
+    pub parked: u64,
+    /// Whether events are sent to it.
+    pub enabled: bool,
+    /// Attempts that it answered with 2xx.
+    pub delivered: u64,
+    /// Attempts that it answered otherwise.
+    pub refused: u64,
+    /// Attempts without an answer.
+    pub unanswered: u64,
 }
+
+impl EndpointReading {
+    /// Attempts by how they ended.
+    pub(super) fn attempts(&self) -> [(&'static str, u64); 3] {
+        [("delivered", self.delivered), ("refused", self.refused), ("unanswered", self.unanswered)]
+    }
+}
+
+/// Asks the event streams.
+pub type ReadStreams = Arc<dyn Fn() -> StreamReading + Send + Sync>;
+/// Asks the senders to all endpoints.
+pub type ReadEndpoints = Arc<dyn Fn(Timestamp) -> Vec<EndpointReading> + Send + Sync>;
 
 impl Figures {
-    /// Those of event streams.
-    pub fn streams(&self) -> Arc<StreamFigures> {
-        Arc::clone(&self.streams)
+    /// Where the event streams are asked. There is one such place.
+    pub fn read_streams_by(&self, read: ReadStreams) {
+        // A second is a mistake of the composition root's; the first stays.
+        let _ = self.streams.set(read);
     }
 
-    /// Those of an endpoint, by the name that it is configured with; never its URL.
-    pub fn endpoint(&self, name: &str) -> Arc<EndpointFigures> {
-        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = endpoints.contains_key(name) || endpoints.len() < MOST_ENDPOINTS;
-        let name = if known { name } else { super::tally::OTHER };
-        Arc::clone(endpoints.entry(name.to_owned()).or_default())
+    /// Where the endpoints are asked for. There is one such place.
+    pub fn read_endpoints_by(&self, read: ReadEndpoints) {
+        // As above.
+        let _ = self.endpoints.set(read);
     }
 
-    /// Forgets an endpoint that is no longer configured.
-    pub fn forget_endpoint(&self, name: &str) {
-        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    pub(super) fn streams(&self) -> StreamReading {
+        self.streams.get().map(|read| read()).unwrap_or_default()
     }
 
-    pub(super) fn endpoints(&self) -> Vec<(String, Arc<EndpointFigures>)> {
-        let endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        endpoints.iter().map(|(name, figures)| (name.clone(), Arc::clone(figures))).collect()
-    }
-}
-
-impl StreamFigures {
-    /// A stream was opened.
-    pub fn open(self: Arc<Self>) -> OpenStream {
-        self.subscribers.fetch_add(1, Relaxed);
-        OpenStream(self)
-    }
-
-    /// Events were sent.
-    pub fn sent(&self, events: u64) {
-        self.events.fetch_add(events, Relaxed);
-    }
-
-    /// A stream was ended because its reader did not read.
-    pub fn evicted(&self) {
-        self.evictions.fetch_add(1, Relaxed);
-    }
-
-    /// A reader could not go on where it was.
-    pub fn reset(&self, reason: ResetReason) {
-        self.resets[reason as usize].fetch_add(1, Relaxed);
-    }
-
-    pub(super) fn subscribers(&self) -> u64 {
-        self.subscribers.load(Relaxed)
-    }
-
-    pub(super) fn events(&self) -> u64 {
-        self.events.load(Relaxed)
-    }
-
-    pub(super) fn evictions(&self) -> u64 {
-        self.evictions.load(Relaxed)
-    }
-
-    pub(super) fn resets(&self, reason: ResetReason) -> u64 {
-        self.resets[reason as usize].load(Relaxed)
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.0.subscribers.fetch_sub(1, Relaxed);
-    }
-}
-
-impl EndpointFigures {
-    /// A delivery was tried.
-    pub fn attempted(&self, attempt: Attempt) {
-        self.attempts[attempt as usize].fetch_add(1, Relaxed);
-    }
-
-    /// How far it is: everything up to `cursor` is delivered or parked, and the oldest event that is not is
-    /// of `oldest_pending`.
-    pub fn reached(&self, cursor: Seq, oldest_pending: Option<Timestamp>) {
-        self.cursor.store(cursor.0, Relaxed);
-        self.oldest_pending.store(oldest_pending.map_or(0, |at| at.0), Relaxed);
-    }
-
-    /// How many events are parked for it.
-    pub fn set_parked(&self, parked: u64) {
-        self.parked.store(parked, Relaxed);
-    }
-
-    /// Whether events are sent to it.
-    pub fn set_enabled(&self, enabled: bool) {
-        self.disabled.store(!enabled, Relaxed);
-    }
-
-    pub(super) fn attempts(&self, attempt: Attempt) -> u64 {
-        self.attempts[attempt as usize].load(Relaxed)
-    }
-
-    pub(super) fn cursor(&self) -> Seq {
-        Seq(self.cursor.load(Relaxed))
-    }
-
-    pub(super) fn oldest_pending(&self) -> Option<Timestamp> {
-        Some(Timestamp(self.oldest_pending.load(Relaxed))).filter(|at| at.0 > 0)
-    }
-
-    pub(super) fn parked(&self) -> u64 {
-        self.parked.load(Relaxed)
-    }
-
-    pub(super) fn enabled(&self) -> bool {
-        !self.disabled.load(Relaxed)
+    pub(super) fn endpoints(&self, now: Timestamp) -> Vec<EndpointReading> {
+        let mut endpoints = self.endpoints.get().map(|read| read(now)).unwrap_or_default();
+        endpoints.truncate(MOST_ENDPOINTS);
+        endpoints
     }
 }

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::figures::Figures;
+use super::figures::{EndpointReading, StreamReading};
 use super::names;
 use super::series::Registry;
 use super::tally::Tally;
-use crate::domain::ids::{Seq, Vmid};
+use crate::domain::ids::Vmid;
 use crate::domain::state::{Counts, State, Template};
 use crate::domain::time::Timestamp;
 use crate::engine::Published;
@@ -79,16 +79,15 @@ pub(super) fn of_state(
 }
 
 /// What streams and webhooks say.
-pub(super) fn of_figures(registry: &Registry, figures: &Figures, head: Seq, now: Timestamp) {
-    registry.gauge(names::STREAM_SUBSCRIBERS, &[]).set(figures.streams().subscribers() as f64);
-    for (name, endpoint) in figures.endpoints() {
-        let set = |metric, value: f64| registry.gauge(metric, &[owned(&name)]).set(value);
-        let cursor = endpoint.cursor();
-        set(names::WEBHOOK_CURSOR, cursor.0 as f64);
-        set(names::WEBHOOK_LAG_EVENTS, head.0.saturating_sub(cursor.0) as f64);
-        set(names::WEBHOOK_LAG_SECONDS, seconds_since(endpoint.oldest_pending(), now));
-        set(names::WEBHOOK_PARKED, endpoint.parked() as f64);
-        set(names::WEBHOOK_ENABLED, flag(endpoint.enabled()));
+pub(super) fn of_figures(registry: &Registry, streams: StreamReading, endpoints: &[EndpointReading]) {
+    registry.gauge(names::STREAM_SUBSCRIBERS, &[]).set(streams.subscribers as f64);
+    for endpoint in endpoints {
+        let set = |metric, value: f64| registry.gauge(metric, &[owned(&endpoint.name)]).set(value);
+        set(names::WEBHOOK_CURSOR, endpoint.cursor.0 as f64);
+        set(names::WEBHOOK_LAG_EVENTS, endpoint.lag_events as f64);
+        set(names::WEBHOOK_LAG_SECONDS, endpoint.lag.as_secs_f64());
+        set(names::WEBHOOK_PARKED, endpoint.parked as f64);
+        set(names::WEBHOOK_ENABLED, flag(endpoint.enabled));
     }
 }
 

@@ -191,7 +191,7 @@ families! {
         "Events sent on event streams.";
     STREAM_EVICTIONS Counter "sandbox_pool_stream_evictions_total" []
         "Event streams that were ended because their reader did not read.";
-    STREAM_RESETS Counter "sandbox_pool_stream_resets_total" ["reason"]
+    STREAM_RESETS Counter "sandbox_pool_stream_resets_total" []
         "Readers who could not go on where they had been, by reason.";
     WEBHOOK_ATTEMPTS Counter "sandbox_pool_webhook_attempts_total" ["endpoint", "result"]
         "Deliveries that were tried, by endpoint and result.";

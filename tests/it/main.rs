@@ -13,4 +13,5 @@ mod readme;
 mod templates;
 mod tidy;
 mod trouble;
+mod webhooks;
 mod world;

@@ -202,3 +202,23 @@ async fn a_stop_tells_waiters_and_ends_the_log_cleanly() {
     world.settle().await;
     world.check();
 }
+
+#[tokio::test(start_paused = true)]
+async fn status_shows_who_waits_and_what_is_queued_also_without_the_containers() {
+    let world = World::new().set("POOL_TARGET_SIZE", "1").full().await;
+    world.allocate("first").await.ok();
+    let (second, third) = (world.allocating("second"), world.allocating("third"));
+    world.until("two waiters", |state| state.waiting.len() == 2).await;
+    let status = world.get("/status?containers=false").await.ok();
+    let template = &status["templates"]["9009"];
+    assert_eq!(template["containers"], json!([]));
+    assert_eq!(template["allocated_count"], 1);
+    assert_eq!(template["waiters"][0]["instance_id"], "second");
+    assert_eq!(template["waiters"][1]["instance_id"], "third");
+    assert_eq!(template["queue"].as_array().expect("a list").len(), 2);
+    for waiting in [second, third] {
+        waiting.await.expect("an answer").ok();
+    }
+    world.settle().await;
+    world.check();
+}

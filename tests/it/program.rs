@@ -1,7 +1,7 @@
 //! The program as its operator meets it: a real process, its words and its exit codes.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
@@ -40,14 +40,15 @@ impl Running {
         Self { child, stdout, stderr }
     }
 
-    /// Reads what it prints until a line has these words.
-    pub fn until_it_prints(&mut self, words: &str) {
+    /// Reads what it prints until a line has these words, and returns that line.
+    pub fn until_it_prints(&mut self, words: &str) -> String {
         let mut line = String::new();
         while !line.contains(words) {
             line.clear();
             let read = self.stdout.read_line(&mut line).expect("a line");
             assert!(read > 0, "it ended before it printed `{words}`: {}", self.errors());
         }
+        line
     }
 
     /// Reads what it logs until a line has these words.
@@ -145,6 +146,18 @@ fn a_second_demo_on_the_same_port_or_directory_says_who_is_there() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains(&first.child.id().to_string()), "{}", text(&output));
     assert_eq!(first.terminate(), Some(0));
+}
+
+#[test]
+fn the_curl_lines_of_a_demo_name_the_port_that_it_was_given() {
+    let dir = TempDir::new().expect("a directory");
+    let mut command = demo("127.0.0.1:0", dir.path());
+    command.args(["--target-size", "0"]);
+    let mut demo = Running::start(command);
+    let line = demo.until_it_prints("/status");
+    let address = line.trim().strip_prefix("curl http://").and_then(|rest| rest.strip_suffix("/status"));
+    TcpStream::connect(address.expect("an address")).expect("it listens there");
+    assert_eq!(demo.terminate(), Some(0));
 }
 
 #[test]

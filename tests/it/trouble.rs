@@ -161,6 +161,41 @@ async fn a_token_that_sees_a_container_only_once_it_is_made_suffices() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn in_a_cluster_each_template_is_cloned_where_it_is_and_vmids_of_other_nodes_are_skipped() {
+    let mut world = with(|model| {
+        model.add_node("pve2");
+        model.add_ct(CtSpec::new(9200, "elsewhere").on("pve2").template());
+        model.add_ct(CtSpec::new(201, "somebody").on("pve2").running());
+    })
+    .set("POOL_TEMPLATES", "9009,9200")
+    .set("POOL_TARGET_SIZE", "1");
+    world.start().await;
+    world.settle().await;
+    let there = world.post("/allocate", Some(json!({ "template_vmid": 9200 }))).await.ok();
+    assert_eq!((&there["node"], &there["allocated_from_pool"]), (&json!("pve2"), &json!(true)));
+    let here = world.allocate("here").await.ok();
+    assert_eq!(here["node"], "pve1");
+    world.settle().await;
+    assert!(!world.made_at_pve().contains(&201), "it is somebody's on the other node");
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_template_beyond_the_only_node_is_a_clear_reason() {
+    let mut world = with(|model| {
+        model.add_node("pve2");
+        model.add_ct(CtSpec::new(9200, "elsewhere").on("pve2").template());
+    })
+    .set("PVE_NODE", "pve1");
+    world.start().await;
+    let refused = world.post("/allocate", Some(json!({ "template_vmid": 9200 }))).await;
+    assert_eq!(refused.status, 404, "{}", refused.body);
+    assert!(refused.body["detail"].as_str().expect("a detail").contains("pve2"), "{}", refused.body);
+    world.settle().await;
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_that_is_revoked_for_a_minute_costs_no_container() {
     let world = World::new().full().await;
     world.allocate("held").await.ok();

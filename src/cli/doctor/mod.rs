@@ -100,5 +100,5 @@ fn wrong_settings(errors: &ConfigErrors) -> Vec<Finding> {
             .of(error.setting)
             .mend(format!("sandbox-pool settings | grep -F {}", error.setting))
     };
-    errors.0.iter().map(wrong).collect()
+    errors.errors.iter().map(wrong).collect()
 }

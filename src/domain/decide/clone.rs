@@ -11,7 +11,7 @@ use crate::domain::event::{
 };
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{CloneId, Upid, Vmid, pool_hostname};
-use crate::domain::plan::{free_places, lane_is_open};
+use crate::domain::plan::{free_places, lane_is_open, may_be_cloned_for, next_purpose};
 use crate::domain::settings::CloneMode;
 use crate::domain::state::{Container, Creating, QueuedClone, VMID_REST};
 
@@ -48,6 +48,7 @@ impl Tx<'_> {
         self.running().ok()?;
         let known = self.template(template).filter(|template| lane_is_open(template))?;
         let queued = known.queue.first().filter(|queued| queued.clone_id == clone_id)?;
+        may_be_cloned_for(&self.state, next_purpose(&self.state, template, known)).then_some(())?;
         (queued.not_before <= self.now && free_places(&self.state, self.now) > 0).then(|| queued.clone())
     }
 

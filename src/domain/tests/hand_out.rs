@@ -48,8 +48,9 @@ fn a_request_whose_container_was_no_use_goes_to_the_head_of_the_line() {
 fn three_containers_of_no_use_are_enough() {
     let mut pool = Pool::new().stocked(4);
     pool.allocate("box");
-    pool.hindered(200, unusable(FaultKind::Locked)).hindered(201, unusable(FaultKind::Locked));
-    pool.hindered(202, unusable(FaultKind::Locked));
+    pool.hindered(200, unusable(FaultKind::AlreadyRunning))
+        .hindered(201, unusable(FaultKind::AlreadyRunning));
+    pool.hindered(202, unusable(FaultKind::AlreadyRunning));
     pool.then("AllocationFailed box containers_unusable; RemovalRequested 202 unusable");
     pool.holds("200 removing; 201 removing; 202 removing box; 203 ready");
 }

@@ -80,11 +80,10 @@ fn warm_outlasts_a_refusal_of_its_last_clone() {
 }
 
 #[test]
-fn warm_ends_when_the_maximum_is_lowered_below_it() {
+fn sizes_that_are_set_end_a_warm() {
     let mut pool = Pool::sized(0, 2, 10);
-    pool.warm(T, Some(8)).put(T, 0, 2, 4).clone_all();
-    assert_eq!(pool.ready(T), 4);
-    pool.put(T, 0, 2, 10).then("TemplateConfigured 9009");
+    pool.warm(T, Some(8)).put(T, 0, 3, 10).clone_all();
+    assert_eq!(pool.ready(T), 3);
 }
 
 #[test]

@@ -38,6 +38,9 @@ async fn every_route_of_the_table_is_answered() {
                 crate::domain::command::Command::Release(_) | crate::domain::command::Command::Remove(_) => {
                     rejection
                 }
+                crate::domain::command::Command::Webhook(it) => {
+                    Rejection::WebhookUnknown { endpoint: it.endpoint }
+                }
                 _ => Rejection::TemplateUnknown { template: Vmid(200) },
             };
             let _ = submission.answer.send(Err(Refused::Rejected(rejection)));
@@ -45,6 +48,7 @@ async fn every_route_of_the_table_is_answered() {
     });
     for route in routes::ALL {
         let target = route.path.replace("{vmid}", "200").replace("{template_vmid}", "200");
+        let target = target.replace("{name}", "hook").replace("{seq}", "7");
         let body = if route.method == Method::PUT { "{}" } else { r#"{"template_vmid":200}"# };
         let got = ask(&front, route.method.as_str(), &target, body).await;
         assert!(!["not_found", "method_not_allowed"].contains(&got.code()), "{target}: {got:?}");
@@ -124,9 +128,11 @@ async fn the_document_is_served() {
 #[tokio::test]
 async fn the_documented_fields_of_a_body_are_those_that_are_read() {
     let (front, _played) = front();
-    for (method, target, schema) in
-        [("POST", "/allocate", "AllocateBody"), ("PUT", "/templates/9009", "SizesBody")]
-    {
+    for (method, target, schema) in [
+        ("POST", "/allocate", "AllocateBody"),
+        ("PUT", "/templates/9009", "SizesBody"),
+        ("POST", "/webhooks/hook/replay", "ReplayBody"),
+    ] {
         let document = document();
         let properties = document["components"]["schemas"][schema]["properties"].as_object().unwrap();
         let documented: BTreeSet<_> = properties.keys().map(String::as_str).collect();

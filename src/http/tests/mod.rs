@@ -7,6 +7,7 @@ mod measured;
 mod problems;
 mod reads;
 mod requests;
+mod webhooks;
 mod writes;
 
 use std::sync::Arc;
@@ -14,21 +15,25 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use warp::http::{HeaderMap, Method, Request, StatusCode};
 
 use super::auth::Tokens;
 use super::browser::AllowedHosts;
 use super::codes::Code;
+use super::events::{self, Streams};
 use super::limits::Limits;
 use super::routes::{self, Found};
 use super::{App, Front, Guards};
 use crate::clock::Clock;
+use crate::config::{Secret, WebhookConfig, WebhooksFile};
 use crate::desk::played::{self, Played};
 use crate::desk::{Desk, Patience};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::state::State;
 use crate::domain::time::Timestamp;
-use crate::log::{Options, open_in_memory};
+use crate::log::{self, Memory, Options, open_in_memory};
+use crate::webhook::{Endpoint, Webhooks};
 
 /// 2026-11-24T03:06:19.000Z
 const NOW: Timestamp = Timestamp(1_795_489_579_000);
@@ -63,16 +68,31 @@ fn front_with(state: State, guards: Guards, limits: Limits) -> (Front, Played) {
     let read = Arc::new(move |_| -> futures_util::future::BoxFuture<'static, _> {
         Box::pin(async move { unread() })
     });
-    let desk = Desk::new(engine, Clock::virtual_from(NOW), read, Patience::default());
-    let app = App::new(desk, limits);
-    let look_back =
-        crate::http::LookBack::new(open_in_memory::<State>(Options::new(0x0bad_cafe, "test")).reader);
-    let rooms = [
-        crate::http::status::room(&app, look_back),
-        crate::http::metrics::room(&app, Arc::new(|| "# TYPE up gauge\nup 1\n".to_owned())),
-    ];
-    let front = Front::new(app, guards, fastrand::Rng::with_seed(7), rooms);
+    let desk = Desk::new(engine.clone(), Clock::virtual_from(NOW), read, Patience::default());
+    let log = open_in_memory::<State>(&Memory::default(), Options::new(0x0bad_cafe, "test")).reader;
+    // Streams end at once: whoever asks here reads an answer to its end.
+    let closed = CancellationToken::new();
+    closed.cancel();
+    let chance = fastrand::Rng::with_seed(7);
+    let streams = Streams::new(&engine, log.clone(), 10, chance.clone(), closed);
+    let app = App::new(desk, limits, log.clone());
+    let status = crate::http::status::room(&app, crate::http::LookBack::new(log));
+    let metrics = crate::http::metrics::room(&app, Arc::new(|| "# TYPE up gauge\nup 1\n".to_owned()));
+    let hooks = super::webhooks::routes(&app, &webhooks());
+    let front = Front::new(app, guards, chance, [status, metrics, events::room(&streams), hooks]);
     (front, played)
+}
+
+/// One endpoint, `hook`, that takes everything, and an empty log.
+fn webhooks() -> Webhooks {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = log::open::<State>(dir.path(), log::Options::new(1, "1.0.0")).unwrap();
+    let text = "[[endpoint]]\nname = 'hook'\nurl = 'https://hooks.example.com/T0/secret-path'\n\
+                secrets = ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']";
+    let file = WebhooksFile { path: "webhooks.toml".into(), text: Secret::new(text) };
+    let config = WebhookConfig { file: Some(file), endpoint: None, allow_cidrs: Vec::new() };
+    let endpoints = Endpoint::load(&config, &|_| Err(std::io::ErrorKind::NotFound.into())).unwrap();
+    Webhooks::for_tests(endpoints, opened.reader, Clock::virtual_from(NOW))
 }
 
 fn front() -> (Front, Played) {
@@ -104,11 +124,14 @@ async fn ask_with(front: &Front, method: &str, target: &str, headers: &[(&str, &
     }
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
-    let kind = parts.headers.get("content-type").map(|kind| kind.to_str().unwrap());
-    let body = match kind {
-        None => Value::Null,
-        Some(kind) if kind.ends_with("json") => serde_json::from_slice(&bytes).unwrap(),
-        Some(_) => Value::String(String::from_utf8(bytes.to_vec()).unwrap()),
+    let is_json = parts
+        .headers
+        .get("content-type")
+        .is_some_and(|it| [&b"/json"[..], b"+json"].iter().any(|end| it.as_bytes().ends_with(end)));
+    let body = match &bytes[..] {
+        [] => Value::Null,
+        bytes if is_json => serde_json::from_slice(bytes).unwrap(),
+        bytes => String::from_utf8_lossy(bytes).into(),
     };
     Got { status: parts.status, headers: parts.headers, body }
 }

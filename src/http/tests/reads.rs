@@ -121,7 +121,14 @@ async fn the_status_has_its_shape() {
                 "removing_count": 0,
                 "quarantined_count": 1,
                 "waiting_count": 1,
+                "waiters": [{
+                    "allocation_id": "00000000010000000000000002",
+                    "instance_id": "pvelxc-2",
+                    "asked_at": "2026-11-24T03:06:19.000Z",
+                    "deadline": "2026-11-24T03:06:19.000Z",
+                }],
                 "queued_clones": 0,
+                "queue": [],
                 "drained": false,
                 "node": "pve1",
             }

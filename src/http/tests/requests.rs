@@ -106,7 +106,7 @@ async fn a_problem_document_has_all_its_members() {
 async fn what_is_not_there_says_so() {
     let (front, _played) = front();
     let cases = [
-        ("GET", "/", 404, "not_found", None),
+        ("POST", "/", 405, "method_not_allowed", Some("GET")),
         ("GET", "/nothing", 404, "not_found", None),
         ("POST", "/release", 404, "not_found", None),
         ("GET", "/allocate", 405, "method_not_allowed", Some("POST")),

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::domain::event::{ClonePurpose, LeaveReason};
 use crate::domain::state::{CloneStage, Container, Creating, HandOut, Holding, Phase};
 use crate::domain::time::Timestamp;
 use crate::engine::Published;
+use crate::http::events::History;
 
 /// Every state that a row may show.
 pub const STATES: [&str; 6] = ["creating", "ready", "allocated", "releasing", "removing", "quarantined"];
@@ -110,6 +112,12 @@ pub struct ContainerView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub leaving: Option<LeaveReason>,
+    /// What happened to it since it was made or discovered, as in `GET /events`: the newest 200 events.
+    #[schema(value_type = Vec<Object>)]
+    pub history: Vec<Box<RawValue>>,
+    /// Whether that is all that happened to it. Of a container that nothing happened to for very long, or of a
+    /// log whose beginning is no longer kept, it is not.
+    pub history_is_whole: bool,
 }
 
 /// Somebody's hold on a container.
@@ -196,7 +204,9 @@ impl ContainerList {
 
 impl ContainerView {
     /// Everything that is known of a container.
-    pub fn of(container: &Container, now: Timestamp) -> Self {
+    pub fn of(container: &Container, now: Timestamp, history: &History) -> Self {
+        let records = history.records.iter();
+        let records = records.filter_map(|record| RawValue::from_string(record.json.to_string()).ok());
         let ready_since = match &container.phase {
             Phase::Ready { since } => Some(*since),
             _ => None,
@@ -213,6 +223,8 @@ impl ContainerView {
             allocation: container.holding().map(AllocationView::of),
             clone: container.creating().map(CloneView::of),
             leaving,
+            history: records.collect(),
+            history_is_whole: history.is_whole,
         }
     }
 }

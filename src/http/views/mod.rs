@@ -5,6 +5,7 @@
 mod container;
 mod health;
 mod pool;
+mod webhook;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,9 @@ pub use container::{
 };
 pub use health::{Checks, Health, LogPart, Parts, PvePart, Readiness};
 pub use pool::{BackoffView, OwnSizes, PoolStatus, ServiceStatus, TemplateStatus};
+pub use webhook::{
+    ParkedEvent, ReplayBody, ReplayStatus, WebhookError, WebhookList, WebhookStatus, WebhookTest,
+};
 
 /// The body of `POST /allocate`. Other fields are ignored.
 #[derive(Debug, Deserialize, ToSchema)]

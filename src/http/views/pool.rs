@@ -7,14 +7,18 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::container::ContainerRow;
+use crate::domain::event::ClonePurpose;
 use crate::domain::ids::Vmid;
 use crate::domain::settings::CloneMode;
-use crate::domain::state::{ServicePhase, State, Template};
+use crate::domain::state::{QueuedClone, ServicePhase, State, Template};
 use crate::domain::time::Timestamp;
 use crate::engine::Published;
 
 /// A clone locks its template for a moment; a lock that lasts longer is somebody else's, or was left behind.
 const LOCKED_TOO_LONG: Duration = Duration::from_mins(1);
+
+/// Waiters and queued clones of a template that are shown one by one; the counts are of all.
+const SHOWN: usize = 100;
 
 /// The whole pool.
 #[derive(Debug, Serialize, ToSchema)]
@@ -99,8 +103,12 @@ pub struct TemplateStatus {
     pub quarantined_count: u32,
     /// Allocations that wait for a container of it.
     pub waiting_count: usize,
+    /// The first of those allocations, first served first.
+    pub waiters: Vec<WaiterView>,
     /// Its clones that are not started yet.
     pub queued_clones: usize,
+    /// The first of those clones, next first.
+    pub queue: Vec<QueuedView>,
     /// It serves nobody.
     pub drained: bool,
     /// The node that it is on, once known.
@@ -116,6 +124,42 @@ pub struct TemplateStatus {
     /// What a person should know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+}
+
+/// An allocation that waits for a container.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WaiterView {
+    /// The allocation.
+    pub allocation_id: String,
+    /// The caller's name of the sandbox.
+    pub instance_id: String,
+    /// When it was asked for.
+    #[schema(value_type = String, format = DateTime)]
+    pub asked_at: Timestamp,
+    /// When it fails.
+    #[schema(value_type = String, format = DateTime)]
+    pub deadline: Timestamp,
+}
+
+/// A clone that waits for the lane.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct QueuedView {
+    /// The clone.
+    pub clone_id: String,
+    /// What it was needed for when it was queued.
+    #[schema(value_type = String)]
+    pub purpose: ClonePurpose,
+    /// When it was queued.
+    #[schema(value_type = String, format = DateTime)]
+    pub queued_at: Timestamp,
+    /// Tries so far.
+    pub attempt: u32,
+    /// Not to be tried before.
+    #[schema(value_type = String, format = DateTime)]
+    pub not_before: Timestamp,
+    /// Why the last try did not work, in PVE's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Sizes of which some are left to the configuration.
@@ -148,6 +192,11 @@ pub struct BackoffView {
 }
 
 impl PoolStatus {
+    /// The same without rows of containers: what it costs does not grow with them.
+    pub fn without_containers(published: &Published, now: Timestamp) -> Self {
+        Self::with(published, BTreeMap::new(), now)
+    }
+
     /// The whole pool, in one pass over its containers.
     pub fn of(published: &Published, now: Timestamp) -> Self {
         let state = &published.state;
@@ -155,6 +204,11 @@ impl PoolStatus {
         for container in state.containers.values() {
             rows.entry(container.template).or_default().push(ContainerRow::of(container, now));
         }
+        Self::with(published, rows, now)
+    }
+
+    fn with(published: &Published, mut rows: BTreeMap<Vmid, Vec<ContainerRow>>, now: Timestamp) -> Self {
+        let state = &published.state;
         let templates: Vec<_> = state
             .templates
             .iter()
@@ -227,7 +281,9 @@ impl TemplateStatus {
             removing_count: counts.removing,
             quarantined_count: counts.quarantined,
             waiting_count: template.line.len(),
+            waiters: waiters(state, template),
             queued_clones: template.queue.len(),
+            queue: template.queue.iter().take(SHOWN).map(QueuedView::of).collect(),
             drained: template.drained,
             node: template.node.as_ref().map(|node| node.0.clone()),
             backoff: template.backoff.as_ref().map(|backoff| BackoffView {
@@ -241,6 +297,32 @@ impl TemplateStatus {
             warning: warning(state.settings.clone_mode, vmid, template, now),
         }
     }
+}
+
+impl QueuedView {
+    fn of(queued: &QueuedClone) -> Self {
+        Self {
+            clone_id: queued.clone_id.to_string(),
+            purpose: queued.purpose,
+            queued_at: queued.queued_at,
+            attempt: queued.attempt,
+            not_before: queued.not_before,
+            reason: queued.fault.as_ref().map(|fault| fault.message.clone()),
+        }
+    }
+}
+
+fn waiters(state: &State, template: &Template) -> Vec<WaiterView> {
+    let first = template.line.iter().take(SHOWN);
+    let waiting = first.filter_map(|id| state.waiting.get(id).map(|waiting| (id, waiting)));
+    waiting
+        .map(|(allocation_id, waiting)| WaiterView {
+            allocation_id: allocation_id.to_string(),
+            instance_id: waiting.instance_id.to_string(),
+            asked_at: waiting.asked_at,
+            deadline: waiting.deadline,
+        })
+        .collect()
 }
 
 fn warning(mode: CloneMode, vmid: Vmid, template: &Template, now: Timestamp) -> Option<String> {

@@ -1,5 +1,7 @@
 //! Starting: locks, snapshots, builds from the future, what is reported.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::*;
 
 /// A log of several segments with two snapshots.
@@ -31,6 +33,14 @@ fn a_second_process_is_told_who_holds_the_directory() {
     assert_eq!(error.to_string(), expected);
     drop(first);
     open::<Toy>(dir.path(), options()).unwrap();
+}
+
+#[test]
+fn a_directory_that_is_made_is_its_owners_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = dir.path().join("state/log");
+    drop(open::<Toy>(&made, options()).unwrap());
+    assert_eq!(made.metadata().unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]
