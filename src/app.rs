@@ -29,12 +29,12 @@ use crate::http::auth::Tokens;
 use crate::http::browser::AllowedHosts;
 use crate::http::events::Streams;
 use crate::http::limits::Limits;
-use crate::http::{App, Front, Guards};
+use crate::http::{App, Front, Guards, LookBack};
 use crate::log::{self, Opened, Options, Reader};
 use crate::metrics::{self, Opening};
 use crate::pve::{BuildError, Fingerprint, HttpTransport, InvalidFingerprint, Pve, TlsOptions};
 use crate::webhook::Webhooks;
-use crate::{provision, reconcile};
+use crate::{notify, provision, reconcile};
 
 /// How long hand-outs under way may take to finish when the service stops.
 const HAND_OUT_GRACE: Duration = Duration::from_secs(10);
@@ -90,11 +90,15 @@ pub enum PveError {
 
 /// A client of the PVE that is configured. Nothing is sent yet.
 pub fn connect(config: &Config) -> Result<Pve, PveError> {
+    Ok(Pve::new(Arc::new(transport(config)?)))
+}
+
+/// The way to the PVE that is configured.
+pub fn transport(config: &Config) -> Result<HttpTransport, PveError> {
     let fingerprint = config.pve.fingerprint.as_deref().map(str::parse::<Fingerprint>).transpose()?;
     let ca_file = config.pve.ca.as_ref().map(|ca| ca.path.clone());
     let tls = TlsOptions { verify: config.pve.verify, ca_file, fingerprint };
-    let transport = HttpTransport::new(&config.pve.url, config.pve.token.expose(), &tls)?;
-    Ok(Pve::new(Arc::new(transport)))
+    Ok(HttpTransport::new(&config.pve.url, config.pve.token.expose(), &tls)?)
 }
 
 /// The service at work. Dropping it ends everything at once, as a kill would.
@@ -140,7 +144,16 @@ impl Drop for Task {
 
 /// Serves until `stop` is done and everything has ended.
 pub async fn run(config: Config, world: World, stop: impl Future<Output = ()>) -> Result<(), RunError> {
-    Service::start(&config, world).await?.run_until(stop).await
+    let clock = world.clock;
+    let service = Service::start(&config, world).await?;
+    let engine = service.engine().clone();
+    let _alive = Task::spawn(notify::watchdog(clock, move || engine.is_running()));
+    notify::ready();
+    let stop = async {
+        stop.await;
+        notify::stopping();
+    };
+    service.run_until(stop).await
 }
 
 impl Service {
@@ -195,9 +208,10 @@ impl Service {
         measure::of_webhooks(&webhooks, &metrics);
         let desk = desk(config, engine.clone(), pve, clock);
         let desk = if is_new { desk.knowing_nothing() } else { desk };
-        let app = App::new(desk, limits(&config.http), reader);
+        let app = App::new(desk, limits(&config.http), reader.clone());
         let rendered = metrics.clone();
         let rooms = [
+            crate::http::status::room(&app, LookBack::new(reader)),
             crate::http::metrics::room(&app, Arc::new(move || rendered.render())),
             crate::http::events::room(&streams),
             crate::http::webhooks::routes(&app, &webhooks),

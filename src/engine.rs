@@ -18,6 +18,7 @@ use crate::domain::command::{Command, Rejection, Reply};
 use crate::domain::event::{Cause, Envelope};
 use crate::domain::ids::Seq;
 use crate::domain::state::State;
+use crate::log::Past;
 
 pub use outcome::Outcome;
 pub use writer::{EngineLoop, Keep, LogObserver, LogStep};
@@ -34,6 +35,13 @@ pub struct Published {
     pub head: Seq,
     /// Why nothing can be written at the moment: the disk's own words.
     pub unwritable: Option<String>,
+}
+
+impl From<Past<State>> for Published {
+    /// What was published then.
+    fn from(past: Past<State>) -> Self {
+        Self { state: Arc::new(past.projection), head: past.head, unwritable: None }
+    }
 }
 
 /// A handle on the engine. Clones are cheap.
@@ -106,6 +114,11 @@ impl Engine {
             mpsc::error::TrySendError::Closed(_) => Refused::Stopped,
         })?;
         answered.await.unwrap_or(Err(Refused::Stopped))
+    }
+
+    /// Whether it takes commands.
+    pub fn is_running(&self) -> bool {
+        !self.queue.is_closed()
     }
 
     /// What is published now.

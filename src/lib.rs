@@ -51,5 +51,7 @@ pub mod tail;
 
 pub mod config;
 pub mod logging;
+pub mod notify;
 pub mod app;
 pub mod demo;
+pub mod cli;

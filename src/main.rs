@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+use sandbox_pool::cli::Operate;
 use sandbox_pool::config::{Config, ConfigErrors, Flags, Sources, Warning, docs};
 use sandbox_pool::tail::{self, EventType, Printer, Since, Wanted};
 use sandbox_pool::{app, clock, demo, logging};
@@ -86,6 +87,8 @@ enum Command {
         #[arg(long, value_enum, default_value_t = SettingsFormat::Markdown)]
         format: SettingsFormat,
     },
+    #[command(flatten)]
+    Operate(Operate),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -110,7 +113,8 @@ impl From<ConfigErrors> for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::Run(error)
+        // Whatever asked for settings on its way: what is wrong with them is told alike.
+        error.downcast().map_or_else(Self::Run, Self::Config)
     }
 }
 
@@ -141,7 +145,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command.unwrap_or(Command::Serve { flags: cli.flags });
     match execute(command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             let _ = writeln!(io::stderr(), "{failure}");
             failure.exit_code()
@@ -149,20 +153,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn execute(command: Command) -> Result<(), Failure> {
+fn execute(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve { flags } => {
             let (config, warnings) = Config::load(&sources(flags)?)?;
             start_logging(&config, &warnings)?;
-            Ok(serve(config)?)
+            serve(config)?;
         }
-        Command::Demo { burst, flags } => demo(sources(flags)?, burst),
-        Command::Sim { listen, seed } => Ok(sim(listen, seed)?),
+        Command::Demo { burst, flags } => demo(sources(flags)?, burst)?,
+        Command::Sim { listen, seed } => sim(listen, seed)?,
         Command::Events { follow, since, types, json, url, data_dir } => {
-            Ok(show_events(&Wanted { follow, since, types }, json, &url, data_dir.as_deref())?)
+            show_events(&Wanted { follow, since, types }, json, &url, data_dir.as_deref())?;
         }
-        Command::Settings { format } => Ok(show_settings(format)?),
+        Command::Settings { format } => show_settings(format)?,
+        Command::Operate(operate) => return Ok(operate.run(Cli::command)?),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn show_events(wanted: &Wanted, json: bool, url: &Url, data_dir: Option<&Path>) -> anyhow::Result<()> {
@@ -243,11 +249,24 @@ async fn sim(listen: SocketAddr, seed: u64) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_and_no_flag_is_without_a_sentence() {
+        fn check(command: &clap::Command, path: &str) {
+            assert!(path.is_empty() || command.get_about().is_some(), "{path} says nothing of itself");
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{path} {} says nothing of itself", argument.get_id());
+            }
+            for below in command.get_subcommands() {
+                check(below, &format!("{path} {}", below.get_name()));
+            }
+        }
+        check(&Cli::command(), "");
     }
 
     #[test]

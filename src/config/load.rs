@@ -158,7 +158,7 @@ fn http(reader: &mut Reader<'_>) -> HttpConfig {
     }
 }
 
-fn tokens(reader: &mut Reader<'_>, name: &'static str, file_name: &'static str) -> Vec<Secret> {
+pub(super) fn tokens(reader: &mut Reader<'_>, name: &'static str, file_name: &'static str) -> Vec<Secret> {
     let Some((secret, origin)) = reader.secret(name, file_name) else { return Vec::new() };
     let tokens: Vec<&str> = value::list(secret.expose()).collect();
     if tokens.is_empty() || !tokens.iter().all(|token| value::is_token(token)) {
@@ -196,7 +196,7 @@ fn listen(reader: &mut Reader<'_>, http: &HttpConfig) -> Option<SocketAddr> {
     Some(listen)
 }
 
-fn data_dir(reader: &mut Reader<'_>) -> Option<PathBuf> {
+pub(super) fn data_dir(reader: &mut Reader<'_>) -> Option<PathBuf> {
     if let Some(path) = reader.path("POOL_DATA_DIR") {
         return Some(path);
     }

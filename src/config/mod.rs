@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::domain::settings::Settings;
 
+mod client;
 pub mod docs;
 pub mod env_file;
 mod error;
@@ -27,6 +28,7 @@ pub mod table;
 mod tests;
 mod value;
 
+pub use client::{ClientConfig, data_dir};
 pub use error::{ConfigError, ConfigErrors, Warning};
 pub use flags::Flags;
 pub use secret::Secret;

@@ -120,6 +120,8 @@ codes! {
     Pruned GONE "pruned" "Events that old are gone",
     /// State has not come to the event that was asked for.
     NotYetThere SERVICE_UNAVAILABLE "not_yet_there" "That event is not there yet",
+    /// It was asked what will be.
+    InTheFuture UNPROCESSABLE_ENTITY "in_the_future" "That has not happened yet",
     /// A filter of events by a word that nobody knows.
     UnknownFilter BAD_REQUEST "unknown_filter" "There is no such filter",
     /// As many followers of events as are let in.

@@ -23,7 +23,7 @@ use super::limits::Limits;
 use super::request::RequestId;
 use super::respond::{EVENT_SEQ, recover, set_seq};
 use super::routes::{self, Found, Route};
-use super::{allocate, containers, health, openapi, page, status, templates};
+use super::{allocate, containers, health, openapi, page, templates};
 use crate::clock::Stopwatch;
 use crate::desk::Desk;
 use crate::log::Reader;
@@ -115,7 +115,6 @@ impl Front {
     ) -> Self {
         let api = [
             health::routes(&app),
-            status::routes(&app),
             allocate::routes(&app),
             containers::routes(&app),
             templates::routes(&app),

@@ -21,15 +21,17 @@ mod front;
 mod health;
 mod page;
 pub mod metrics;
+mod past;
 mod request;
 mod respond;
 mod serve;
 mod stall;
-mod status;
+pub mod status;
 mod templates;
 
 #[cfg(test)]
 mod tests;
 
 pub use front::{Answered, App, Front, Guards, Observer};
+pub use past::LookBack;
 pub use serve::serve;

@@ -59,7 +59,10 @@ pub static HEALTH: Route =
 /// `GET /ready`
 pub static READY: Route = get("/ready", &[]);
 /// `GET /status`
-pub static STATUS: Route = get("/status", &[Code::InvalidRequest, Code::NotYetThere]);
+pub static STATUS: Route = get(
+    "/status",
+    &[Code::InvalidRequest, Code::NotYetThere, Code::EventsPruned, Code::InTheFuture, Code::Overloaded],
+);
 /// `POST /allocate`
 pub static ALLOCATE: Route = post(
     "/allocate",

@@ -6,20 +6,23 @@ use warp::reply::Response;
 use super::codes::Code;
 use super::errors::Problem;
 use super::front::App;
+use super::past::LookBack;
 use super::request::Asked;
 use super::respond::{handle, json, set_seq};
 use super::routes;
 use super::views::PoolStatus;
 use crate::engine::Published;
+use crate::log::Moment;
 
-pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    handle(&routes::STATUS, app, status)
+/// The route, with a way back in the log for whoever asks what was.
+pub fn room(app: &App, look_back: LookBack) -> BoxedFilter<(Response,)> {
+    handle(&routes::STATUS, app, move |app, asked| status(app, asked, look_back.clone()))
 }
 
 /// The whole pool
 ///
 /// Templates with their containers, sizes and troubles. `head` is where to follow the events from without a
-/// gap.
+/// gap. With `at` it is the pool as it was, ages included.
 #[utoipa::path(
     get,
     path = routes::STATUS.path,
@@ -27,12 +30,28 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     params(
         ("min_seq" = Option<u64>, Query, description = "Wait up to two seconds for this event"),
         ("containers" = Option<bool>, Query, description = "Whether containers are listed; true unless given"),
+        (
+            "at" = Option<String>,
+            Query,
+            description = "The pool as it was right behind this event, or at this instant (RFC 3339)",
+            example = "2026-11-24T09:00:00Z",
+        ),
     ),
     responses((status = 200, description = "The pool", body = PoolStatus)),
 )]
-async fn status(app: App, asked: Asked) -> Result<Response, Problem> {
+async fn status(app: App, asked: Asked, look_back: LookBack) -> Result<Response, Problem> {
     let published = seen(&app, &asked).await?;
     let now = app.desk().now();
+    let (published, now) = match asked.query.text("at") {
+        None => (published, now),
+        Some(text) => {
+            let moment = text.parse::<Moment>();
+            let moment = moment.map_err(|expected| Problem::field("at", expected.to_string()))?;
+            let past = look_back.state(moment, now).await?;
+            let at = past.at;
+            (Published::from(past), at)
+        }
+    };
     let status = match asked.query.flag("containers")? {
         Some(false) => PoolStatus::without_containers(&published, now),
         Some(true) | None => PoolStatus::of(&published, now),

@@ -239,7 +239,7 @@ fn replay<P: Projection>(disk: &dyn Disk, layout: &Layout, build: &str) -> Resul
 }
 
 /// The state to go on from, or why not.
-fn start_from<P: Projection>(snapshot: &Snapshot, oldest: Seq, build: &str) -> Result<P, String> {
+pub(super) fn start_from<P: Projection>(snapshot: &Snapshot, oldest: Seq, build: &str) -> Result<P, String> {
     if snapshot.seq.next() < oldest {
         return Err("older than the log".to_owned());
     }

@@ -148,6 +148,11 @@ impl Reader {
         Err(self.explain(io::ErrorKind::InvalidData.into(), last, &page))
     }
 
+    /// The files, for whoever reads them otherwise.
+    pub(super) fn disk(&self) -> &dyn Disk {
+        &*self.shared.disk
+    }
+
     /// Whether records behind `after` are in memory, so that reading them waits for no disk.
     pub fn is_recent(&self, after: Seq) -> bool {
         let published = self.shared.look();

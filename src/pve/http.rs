@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
 use url::Url;
 
 use super::tls::{self, TlsError, TlsOptions};
 use super::{Answer, Method, Request, Transport, Unanswered};
+use crate::domain::time::Timestamp;
 
 /// Time for the connection and its TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -89,6 +90,15 @@ impl HttpTransport {
             .build()
             .map_err(BuildError::Client)?;
         Ok(Self { client, base: api_base(base)? })
+    }
+
+    /// What time it is at PVE, in whole seconds, as any answer says it; none if there is no answer.
+    pub async fn time(&self) -> Option<Timestamp> {
+        let call = Request { method: Method::Get, path: "/version".to_owned(), params: Vec::new() };
+        let response = self.client.execute(self.http_request(&call).ok()?).await.ok()?;
+        let date = response.headers().get(DATE)?.to_str().ok()?;
+        let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok()?;
+        Some(Timestamp(at.as_millisecond()))
     }
 
     /// The call as HTTP: parameters in the query where PVE refuses a body, in a form elsewhere.

@@ -9,6 +9,9 @@ use super::task;
 use crate::domain::ids::{Node, Upid, Vmid};
 use crate::domain::time::Timestamp;
 
+/// Network interfaces that a container may have.
+const MAX_INTERFACES: u32 = 32;
+
 /// A node of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRow {
@@ -80,6 +83,8 @@ pub struct CtConfig {
     pub digest: Option<String>,
     /// Its volume; none while a clone has not made it.
     pub rootfs: Option<String>,
+    /// The bridges that its network interfaces are on.
+    pub bridges: Vec<String>,
 }
 
 /// A container's status, up to date.
@@ -183,8 +188,14 @@ impl CtConfig {
             protection: row.is_set("protection"),
             digest: row.text("digest"),
             rootfs: row.text("rootfs"),
+            bridges: (0..MAX_INTERFACES).filter_map(|at| bridge(&row.text(&format!("net{at}"))?)).collect(),
         }
     }
+}
+
+/// The bridge in `name=eth0,bridge=vmbr0,ip=dhcp`.
+fn bridge(interface: &str) -> Option<String> {
+    interface.split(',').find_map(|part| part.strip_prefix("bridge=")).map(str::to_owned)
 }
 
 impl CtStatus {

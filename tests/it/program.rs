@@ -2,14 +2,16 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 
 use sandbox_pool::sim::{DEMO_SECRET, DEMO_TOKEN};
 use tempfile::TempDir;
 
 /// The program with an environment of its own and nothing else.
-fn program(settings: &[(&str, &str)], dir: &Path) -> Command {
+pub fn program(settings: &[(&str, &str)], dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sandbox-pool"));
     command.env_clear().envs(settings.iter().copied()).current_dir(dir);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -17,7 +19,7 @@ fn program(settings: &[(&str, &str)], dir: &Path) -> Command {
 }
 
 /// A process that is killed with its handle.
-struct Running {
+pub struct Running {
     child: Child,
     stdout: BufReader<ChildStdout>,
     stderr: BufReader<ChildStderr>,
@@ -31,7 +33,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn start(mut command: Command) -> Self {
+    pub fn start(mut command: Command) -> Self {
         let mut child = command.spawn().expect("a process");
         let stdout = BufReader::new(child.stdout.take().expect("its output"));
         let stderr = BufReader::new(child.stderr.take().expect("its errors"));
@@ -39,7 +41,7 @@ impl Running {
     }
 
     /// Reads what it prints until a line has these words, and returns that line.
-    fn until_it_prints(&mut self, words: &str) -> String {
+    pub fn until_it_prints(&mut self, words: &str) -> String {
         let mut line = String::new();
         while !line.contains(words) {
             line.clear();
@@ -50,7 +52,7 @@ impl Running {
     }
 
     /// Reads what it logs until a line has these words.
-    fn until_it_logs(&mut self, words: &str) {
+    pub fn until_it_logs(&mut self, words: &str) {
         let mut line = String::new();
         while !line.contains(words) {
             line.clear();
@@ -68,7 +70,7 @@ impl Running {
     }
 
     /// Tells it to stop and says how it ended.
-    fn terminate(mut self) -> Option<i32> {
+    pub fn terminate(mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
         let mut rest = String::new();
@@ -77,17 +79,17 @@ impl Running {
     }
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> String {
+pub fn free_port() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("its address").to_string()
 }
 
-fn demo(listen: &str, data_dir: &Path) -> Command {
+pub fn demo(listen: &str, data_dir: &Path) -> Command {
     let settings = [
         ("POOL_LISTEN", listen),
         ("POOL_DATA_DIR", data_dir.to_str().expect("a path")),
@@ -190,4 +192,37 @@ fn a_killed_process_is_followed_by_one_that_goes_on() {
         .expect("a log");
     assert_eq!(log.matches("\"type\":\"CloneStarted\"").count(), 1, "the clone was made once");
     assert!(log.trim_end().lines().last().expect("a line").contains("ServiceStopped"));
+}
+
+#[test]
+fn a_service_manager_is_told_how_the_service_is() {
+    let dir = TempDir::new().expect("a directory");
+    let socket = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).expect("a socket");
+    manager.set_read_timeout(Some(Duration::from_mins(1))).expect("a limit");
+    let until_told = |words: &str| {
+        let mut message = [0; 4096];
+        loop {
+            let read =
+                manager.recv(&mut message).unwrap_or_else(|error| panic!("{words} never came: {error}"));
+            if String::from_utf8_lossy(&message[..read]).lines().any(|line| line == words) {
+                return;
+            }
+        }
+    };
+    let (listen, data_dir) = (free_port(), dir.path().join("data"));
+    let settings = [
+        ("PVE_API_URL", "http://127.0.0.1:1"),
+        ("PVE_API_TOKEN", "a@pve!b=c"),
+        ("POOL_LISTEN", listen.as_str()),
+        ("POOL_DATA_DIR", data_dir.to_str().expect("a path")),
+        ("NOTIFY_SOCKET", socket.to_str().expect("a path")),
+        ("WATCHDOG_USEC", "200000"),
+    ];
+    let service = Running::start(program(&settings, dir.path()));
+    until_told("READY=1");
+    until_told("WATCHDOG=1");
+    until_told("WATCHDOG=1");
+    assert_eq!(service.terminate(), Some(0));
+    until_told("STOPPING=1");
 }

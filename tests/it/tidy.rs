@@ -22,6 +22,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("tail", &["clock", "domain", "log"]),
     ("config", &["domain"]),
     ("logging", &["config"]),
+    ("notify", &["clock"]),
+    ("cli", &["clock", "config", "domain", "engine", "http", "log", "pve"]),
 ];
 
 /// Files that are longer than the rest, and why.

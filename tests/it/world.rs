@@ -82,6 +82,11 @@ impl World {
         }
     }
 
+    /// The data directory.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
     /// Sets a setting for the next start.
     #[must_use]
     pub fn set(mut self, name: &str, value: &str) -> Self {

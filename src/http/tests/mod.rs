@@ -75,10 +75,11 @@ fn front_with(state: State, guards: Guards, limits: Limits) -> (Front, Played) {
     closed.cancel();
     let chance = fastrand::Rng::with_seed(7);
     let streams = Streams::new(&engine, log.clone(), 10, chance.clone(), closed);
-    let app = App::new(desk, limits, log);
+    let app = App::new(desk, limits, log.clone());
+    let status = crate::http::status::room(&app, crate::http::LookBack::new(log));
     let metrics = crate::http::metrics::room(&app, Arc::new(|| "# TYPE up gauge\nup 1\n".to_owned()));
     let hooks = super::webhooks::routes(&app, &webhooks());
-    let front = Front::new(app, guards, chance, [metrics, events::room(&streams), hooks]);
+    let front = Front::new(app, guards, chance, [status, metrics, events::room(&streams), hooks]);
     (front, played)
 }
 

@@ -3,6 +3,7 @@
 mod bytes;
 mod crash;
 mod offline_use;
+mod past;
 mod reading;
 mod recovery;
 mod round_trip;

@@ -1,0 +1,365 @@
+#!/usr/bin/env bash
+# Installs sandbox-pool on a Proxmox VE node, or on any Debian machine that reaches one: program, user, settings,
+# unit, and at PVE a user and token that may do what the pool needs and nothing else. Run again, it upgrades and
+# keeps what it finds. It loads nothing from the network.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+deploy/install.sh [OPTION]...
+
+  --pve-url URL       Address of the PVE API [default: https://127.0.0.1:8006 on a PVE node]
+  --pve-token TOKEN   API token, USER@REALM!ID=SECRET; better in the variable PVE_API_TOKEN, since every user of
+                      the machine sees arguments [default: on a PVE node a user and a token are made]
+  --templates LIST    VMIDs of the templates to fill, separated by commas [default: every container template of
+                      this cluster is allowed to the token, none is filled before it is asked for]
+  --pool-size NUMBER  Ready containers to keep for each template [default: 5]
+  --install-dir DIR   Where the program goes [default: /usr/local/bin]
+  --binary PATH       The program, as `cargo build --release` made it [default: target/release/sandbox-pool]
+  --skip-caddy        Say nothing about Caddy
+  --dry-run           Show what would be done, and do nothing
+  --uninstall         Remove program and unit; settings, event log and what is at PVE stay
+  --root DIR          Put files below DIR, as for a package or a test
+  --help              Show this
+TEXT
+}
+
+pve_url='' pve_token=${PVE_API_TOKEN:-} templates='' pool_size='' install_dir=/usr/local/bin binary=''
+skip_caddy=no dry_run=no uninstall=no root=''
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+user=warm@pve token_id=svc pool=warm
+
+say() { printf '%s\n' "$*"; }
+fail() {
+    printf 'install.sh: %s\n' "$*" >&2
+    exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Runs what changes something, or shows it.
+run() {
+    if [[ $dry_run == yes ]]; then
+        say "would run: $*"
+    else
+        "$@"
+    fi
+}
+
+read_arguments() {
+    local name value
+    while [[ $# -gt 0 ]]; do
+        name=$1
+        case $name in
+        --skip-caddy) skip_caddy=yes && shift && continue ;;
+        --dry-run) dry_run=yes && shift && continue ;;
+        --uninstall) uninstall=yes && shift && continue ;;
+        --help | -h) usage && exit 0 ;;
+        --*=*) value=${name#*=} name=${name%%=*} && shift ;;
+        --*)
+            [[ $# -gt 1 ]] || fail "$name needs a value, or is no option; --help lists what there is"
+            value=$2 && shift 2
+            ;;
+        *) fail "what is $name? --help lists what there is" ;;
+        esac
+        case $name in
+        --pve-url) pve_url=$value ;;
+        --pve-token) pve_token=$value ;;
+        --templates) templates=$value ;;
+        --pool-size) pool_size=$value ;;
+        --install-dir) install_dir=$value ;;
+        --binary) binary=$value ;;
+        --root) root=${value%/} ;;
+        *) fail "there is no $name; --help lists what there is" ;;
+        esac
+    done
+    [[ $pool_size =~ ^[0-9]*$ ]] || fail "--pool-size wants a number, not $pool_size"
+    [[ $templates =~ ^([0-9]+(,[0-9]+)*)?$ ]] || fail "--templates wants VMIDs separated by commas, not $templates"
+    [[ $install_dir == /* ]] || fail "--install-dir wants a path from /, not $install_dir"
+}
+
+settings() { printf '%s/etc/sandbox-pool/env' "$root"; }
+credential() { printf '%s/etc/sandbox-pool/pve-api-token' "$root"; }
+unit() { printf '%s/etc/systemd/system/sandbox-pool.service' "$root"; }
+
+# The value of a setting in the file, if it is there.
+setting() {
+    [[ -f $(settings) ]] || return 0
+    sed -n "s/^$1=//p" "$(settings)" | tail -n 1
+}
+
+ask() {
+    local answer
+    [[ -t 0 ]] || return 1
+    read -r -p "$1" answer
+    printf '%s' "$answer"
+}
+
+on_pve_node() { have pveum && have pveversion; }
+
+find_url() {
+    [[ -n $pve_url ]] || pve_url=$(setting PVE_API_URL)
+    [[ -n $pve_url ]] || ! on_pve_node || pve_url=https://127.0.0.1:8006
+    [[ -n $pve_url ]] || pve_url=$(ask 'Address of the PVE API (https://pve:8006): ') ||
+        fail "this is no PVE node: give --pve-url https://NODE:8006"
+    [[ $pve_url =~ ^https?:// ]] || fail "--pve-url wants https://NODE:8006, not $pve_url"
+}
+
+find_token() {
+    [[ -n $pve_token ]] || pve_token=$(setting PVE_API_TOKEN)
+    if [[ -z $pve_token && -s $(credential) ]]; then
+        # It was installed by hand, and stays where systemd alone reads it.
+        pve_token=$(<"$(credential)") kept_apart=yes
+    fi
+    if [[ -n $pve_token ]]; then
+        [[ $pve_token == *@*!*=* ]] || fail "the token must look like USER@REALM!ID=SECRET"
+        return
+    fi
+    if on_pve_node; then
+        make_token
+        return
+    fi
+    pve_token=$(ask 'API token (USER@REALM!ID=SECRET): ') ||
+        fail "this is no PVE node: make a token there (the README lists the commands) and set PVE_API_TOKEN"
+}
+
+# --- at PVE -----------------------------------------------------------------------------------------------------
+
+# Configurations of the templates that the token is to clone: the named ones, else all of the cluster.
+template_files() {
+    local file vmid
+    for file in "$root"/etc/pve/nodes/*/lxc/*.conf; do
+        [[ -f $file ]] || continue
+        vmid=$(basename "$file" .conf)
+        if [[ -n $templates ]]; then
+            [[ ,$templates, == *,"$vmid",* ]] && printf '%s\n' "$file"
+        elif grep -q '^template: 1' "$file"; then
+            printf '%s\n' "$file"
+        fi
+    done
+    return 0
+}
+
+role() {
+    if pveum role list 2>/dev/null | grep -qw "$1"; then
+        run pveum role modify "$1" --privs "$2"
+    else
+        run pveum role add "$1" --privs "$2"
+    fi
+}
+
+# User and token both: a token with privilege separation may do what both may.
+allow() {
+    run pveum acl modify "$1" --roles "$2" --users "$user"
+    run pveum acl modify "$1" --roles "$2" --tokens "$user!$token_id"
+}
+
+make_roles() {
+    local files vmids storages bridges it
+    role WarmPool 'VM.Audit VM.Allocate VM.PowerMgmt VM.Config.Network VM.Config.Options'
+    role WarmTemplate 'VM.Audit VM.Clone'
+    role WarmStore 'Datastore.AllocateSpace Datastore.Audit'
+    allow "/pool/$pool" WarmPool
+    mapfile -t files < <(template_files)
+    if [[ ${#files[@]} -eq 0 ]]; then
+        say "no container template found: once there is one, run this again, so that the token may clone it"
+        return
+    fi
+    vmids=$(for it in "${files[@]}"; do basename "$it" .conf; done | sort -un)
+    # What stands behind the first [ are snapshots.
+    storages=$(for it in "${files[@]}"; do sed '/^\[/q' "$it"; done | sed -n 's/^\(rootfs\|mp[0-9]*\): \([^:,/]*\):.*/\2/p' | sort -u)
+    bridges=$(for it in "${files[@]}"; do sed '/^\[/q' "$it"; done | sed -n 's/^net[0-9]*:.*bridge=\([^,]*\).*/\1/p' | sort -u)
+    for it in $vmids; do allow "/vms/$it" WarmTemplate; done
+    for it in $storages; do allow "/storage/$it" WarmStore; done
+    if [[ $(pveversion | sed -n 's|^pve-manager/\([0-9]*\).*|\1|p') -ge 8 ]]; then
+        role WarmNet SDN.Use
+        for it in $bridges; do allow "/sdn/zones/localnetwork/$it" WarmNet; done
+    fi
+}
+
+make_token() {
+    local made
+    pveum pool list 2>/dev/null | grep -qw "$pool" || run pveum pool add "$pool"
+    pveum user list 2>/dev/null | grep -qwF "$user" || run pveum user add "$user" --comment sandbox-pool
+    if pveum user token list "$user" 2>/dev/null | grep -qw "$token_id"; then
+        say "the secret of $user!$token_id is shown only once and not in $(settings): the token is made anew"
+        run pveum user token remove "$user" "$token_id"
+    fi
+    if [[ $dry_run == yes ]]; then
+        say "would run: pveum user token add $user $token_id --privsep 1"
+        pve_token="$user!$token_id=SECRET"
+    else
+        made=$(pveum user token add "$user" "$token_id" --privsep 1 --output-format json)
+        made=$(sed -n 's/.*"value" *: *"\([^"]*\)".*/\1/p' <<<"$made" | head -n 1)
+        [[ -n $made ]] || fail "pveum made a token and did not show its secret: make one by hand and set PVE_API_TOKEN"
+        pve_token="$user!$token_id=$made"
+    fi
+    own_token=yes
+}
+
+# --- here -------------------------------------------------------------------------------------------------------
+
+find_binary() {
+    local built
+    [[ -z $binary ]] || {
+        [[ -f $binary ]] || fail "there is no $binary; \`cargo build --release\` makes target/release/sandbox-pool"
+        return 0
+    }
+    for built in "$here/../target/release/sandbox-pool" "$here/sandbox-pool"; do
+        [[ -f $built ]] && binary=$built && return
+    done
+    fail "the program is not built: run \`cargo build --release\`, or give --binary PATH"
+}
+
+install_program() {
+    local target=$root$install_dir/sandbox-pool
+    if [[ -f $target ]] && cmp -s "$binary" "$target"; then
+        return
+    fi
+    run install -d -m 0755 "$root$install_dir"
+    # Beside it and renamed: the running program cannot be written over.
+    run install -m 0755 "$binary" "$target.new"
+    run mv "$target.new" "$target"
+    changed=yes
+}
+
+make_user() {
+    getent passwd sandbox-pool >/dev/null 2>&1 ||
+        run useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin sandbox-pool
+}
+
+# Sets a setting unless it is as wanted; lines that are there stay where they are.
+set_setting() {
+    local name=$1 value=$2 file=$3
+    if grep -q "^$name=" "$file"; then
+        # awk takes the value as it is, sed would not.
+        NAME=$name VALUE=$value awk 'index($0, ENVIRON["NAME"] "=") == 1 { $0 = ENVIRON["NAME"] "=" ENVIRON["VALUE"] } { print }' "$file" >"$file.set"
+        cat "$file.set" >"$file"
+        rm -f "$file.set"
+    else
+        printf '%s=%s\n' "$name" "$value" >>"$file"
+    fi
+}
+
+write_settings() {
+    local file new
+    file=$(settings)
+    if [[ $dry_run == yes ]]; then
+        say "would write: $file (0600) with PVE_API_URL, PVE_API_TOKEN${pool_size:+, POOL_TARGET_SIZE}${templates:+, POOL_TEMPLATES}"
+        return
+    fi
+    install -d -m 0755 "$(dirname "$file")"
+    new=$file.new
+    (
+        umask 077
+        if [[ -f $file ]]; then
+            cat "$file" >"$new"
+        else
+            printf '# Settings of sandbox-pool; all of them: sandbox-pool settings --format env\n' >"$new"
+        fi
+    )
+    chmod 0600 "$new"
+    set_setting PVE_API_URL "$pve_url" "$new"
+    [[ ${kept_apart:-no} == yes ]] || set_setting PVE_API_TOKEN "$pve_token" "$new"
+    [[ -z $pool_size ]] || set_setting POOL_TARGET_SIZE "$pool_size" "$new"
+    [[ -z $templates ]] || set_setting POOL_TEMPLATES "$templates" "$new"
+    [[ ${own_token:-no} == no ]] || set_setting PVE_RESOURCE_POOL "$pool" "$new"
+    if [[ -f $file ]] && cmp -s "$new" "$file"; then
+        rm -f "$new"
+        chmod 0600 "$file"
+        return
+    fi
+    mv "$new" "$file"
+    changed=yes
+}
+
+write_unit() {
+    local file new
+    file=$(unit)
+    if [[ $dry_run == yes ]]; then
+        say "would write: $file"
+        return
+    fi
+    install -d -m 0755 "$(dirname "$file")"
+    new=$(mktemp)
+    sed "s|^ExecStart=/usr/local/bin/|ExecStart=$install_dir/|" "$here/sandbox-pool.service" >"$new"
+    if ! [[ -f $file ]] || ! cmp -s "$new" "$file"; then
+        install -m 0644 "$new" "$file"
+        changed=yes
+    fi
+    rm -f "$new"
+}
+
+start_service() {
+    run systemctl daemon-reload
+    run systemctl enable sandbox-pool.service
+    if [[ ${changed:-no} == yes ]]; then
+        run systemctl restart sandbox-pool.service
+    else
+        run systemctl start sandbox-pool.service
+    fi
+}
+
+check_health() {
+    local listen tries
+    listen=$(setting POOL_LISTEN)
+    listen=${listen:-127.0.0.1:8007}
+    listen=${listen/0.0.0.0/127.0.0.1}
+    if [[ $dry_run == yes ]]; then
+        say "would ask: http://$listen/health"
+        return
+    fi
+    for tries in {1..30}; do
+        if curl -fsS --max-time 2 -o /dev/null "http://$listen/health" 2>/dev/null; then
+            say "sandbox-pool serves on http://$listen; the pool: sandbox-pool status"
+            return
+        fi
+        [[ $tries == 30 ]] || sleep "${HEALTH_PAUSE:-1}"
+    done
+    fail "it does not answer on http://$listen: journalctl -u sandbox-pool -n 50; sandbox-pool doctor"
+}
+
+hint_at_caddy() {
+    [[ $skip_caddy == no ]] || return 0
+    if have caddy || [[ -f $root/etc/caddy/Caddyfile ]]; then
+        say "for callers on other machines: put $here/Caddyfile into /etc/caddy/Caddyfile, set POOL_API_TOKEN, and run: caddy reload"
+    fi
+}
+
+remove() {
+    local file
+    run systemctl disable --now sandbox-pool.service || say "the service was not there"
+    for file in "$(unit)" "$root$install_dir/sandbox-pool"; do
+        [[ ! -e $file ]] || run rm "$file"
+    done
+    run systemctl daemon-reload
+    say "left as they are: $root/etc/sandbox-pool, $root/var/lib/sandbox-pool and the pool's containers; also gone with"
+    say "  rm -r $root/etc/sandbox-pool $root/var/lib/sandbox-pool; userdel sandbox-pool"
+    ! on_pve_node || say "  pveum user delete $user; for it in WarmPool WarmTemplate WarmStore WarmNet; do pveum role delete \$it; done"
+}
+
+main() {
+    read_arguments "$@"
+    [[ -n $root || $dry_run == yes || $(id -u) == 0 ]] || fail "run it as root: sudo $0 $*"
+    if [[ $uninstall == yes ]]; then
+        remove
+        return
+    fi
+    find_binary
+    find_url
+    find_token
+    # What the token may do follows the templates that are there now.
+    if on_pve_node && [[ $pve_token == "$user!$token_id="* ]]; then
+        make_roles
+        own_token=yes
+    fi
+    make_user
+    install_program
+    write_settings
+    write_unit
+    start_service
+    check_health
+    hint_at_caddy
+}
+
+main "$@"

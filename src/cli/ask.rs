@@ -1,0 +1,326 @@
+//! What an operator asks of a running service: `status`, `allocate`, `release`, `remove`, `warm`, `template`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use url::form_urlencoded;
+
+use super::client::{CallError, Client};
+use super::place::EnvFile;
+use super::{say, table};
+use crate::clock::Clock;
+use crate::config::ClientConfig;
+use crate::domain::ids::Vmid;
+use crate::log::Moment;
+
+/// From one look at the pool to the next.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// The service that is asked.
+#[derive(Debug, Args)]
+pub struct Service {
+    /// Address of the service [default: where its settings say that it listens]
+    #[arg(long, value_name = "URL", env = "PVE_POOL_URL")]
+    url: Option<String>,
+    /// Show the answer as JSON, on one line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    env_file: EnvFile,
+}
+
+/// The whole pool.
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    service: Service,
+    /// Show it again every two seconds until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    /// The pool as it was behind an event, or at an instant such as 2026-11-24T09:00:00Z
+    #[arg(long, value_name = "SEQ|TIME", conflicts_with = "watch")]
+    at: Option<Moment>,
+}
+
+/// A container to be had.
+#[derive(Debug, Args)]
+pub struct Allocate {
+    #[command(flatten)]
+    service: Service,
+    /// VMID of the template
+    template: Vmid,
+    /// Name of the sandbox, which becomes the hostname; asked for again, it is the same container [default: a new name]
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+    /// The caller's own words about it, such as teamId=t; may be given several times
+    #[arg(long = "metadata", value_name = "KEY=VALUE", value_parser = pair)]
+    metadata: Vec<(String, String)>,
+    /// Release it by itself after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    ttl: Option<u64>,
+    /// Hand it out without starting it
+    #[arg(long)]
+    no_start: bool,
+}
+
+/// A container that leaves.
+#[derive(Debug, Args)]
+pub struct Leave {
+    #[command(flatten)]
+    service: Service,
+    /// VMID of the container
+    vmid: Vmid,
+    /// Only if this instance holds it
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+}
+
+/// A template to be filled.
+#[derive(Debug, Args)]
+pub struct Warm {
+    #[command(flatten)]
+    service: Service,
+    /// VMID of the template
+    template: Vmid,
+    /// Ready and creating containers to reach [default: the template's target]
+    #[arg(long, value_name = "NUMBER")]
+    count: Option<u32>,
+    /// Wait until they are ready, and show how far it is; exit code 1 if the template's clones fail
+    #[arg(long)]
+    wait: bool,
+}
+
+/// Commands about a template.
+#[derive(Debug, Subcommand)]
+pub enum Template {
+    /// Show its sizes, its containers and its troubles.
+    Get(OfTemplate),
+    /// Set its sizes, and put a drained one to use; what is not given is as configured.
+    Set(SetTemplate),
+    /// Hand nothing more out of it, and destroy what nobody holds.
+    Drain(OfTemplate),
+    /// Replace its ready containers by new clones, after it was changed.
+    Refresh(OfTemplate),
+}
+
+/// A template.
+#[derive(Debug, Args)]
+pub struct OfTemplate {
+    #[command(flatten)]
+    service: Service,
+    /// VMID of the template
+    vmid: Vmid,
+}
+
+/// A template and its sizes.
+#[derive(Debug, Args)]
+pub struct SetTemplate {
+    #[command(flatten)]
+    of: OfTemplate,
+    /// Below this its refill goes before every other template's
+    #[arg(long, value_name = "NUMBER")]
+    min: Option<u32>,
+    /// What refill restores
+    #[arg(long, value_name = "NUMBER")]
+    target: Option<u32>,
+    /// Never more than this
+    #[arg(long, value_name = "NUMBER")]
+    max: Option<u32>,
+}
+
+fn pair(text: &str) -> Result<(String, String), &'static str> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Runs a conversation with a service.
+fn converse(talk: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start the runtime")?.block_on(talk)
+}
+
+impl Service {
+    fn client(&self) -> anyhow::Result<Client> {
+        let config = ClientConfig::load(&self.env_file.sources(BTreeMap::new())?)?;
+        let url = self.url.clone().unwrap_or_else(|| format!("http://{}", config.address));
+        Client::new(&url, config.token.as_ref())
+    }
+
+    /// Makes one call and shows its answer, as JSON or in words.
+    fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        words: impl FnOnce(&Value) -> String,
+    ) -> anyhow::Result<ExitCode> {
+        converse(async {
+            let answer = self.client()?.call(method, path, body).await?;
+            self.show(&answer, words)?;
+            Ok(ExitCode::SUCCESS)
+        })
+    }
+
+    fn show(&self, answer: &Value, words: impl FnOnce(&Value) -> String) -> anyhow::Result<()> {
+        if self.json { say::json(answer) } else { say::line(&words(answer)) }
+    }
+}
+
+/// A path with the parameters that are given.
+fn with_query(path: &str, parameters: &[(&str, Option<String>)]) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in parameters {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    let query = query.finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
+impl Status {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { service, watch, at } = self;
+        let at = at.map(|at| match at {
+            Moment::Event(seq) => seq.to_string(),
+            Moment::Instant(at) => at.to_string(),
+        });
+        let path = with_query("/status", &[("at", at)]);
+        if !watch {
+            return service.ask(Method::GET, &path, None, table::status);
+        }
+        converse(async {
+            let client = service.client()?;
+            loop {
+                match client.get(&path).await {
+                    Ok(pool) if service.json => say::json(&pool)?,
+                    // Clears the terminal, as `watch` does.
+                    Ok(pool) => say::line(&format!("\x1b[H\x1b[2J{}", table::status(&pool)))?,
+                    // A restart of the service is a pause for whoever watches.
+                    Err(error @ CallError::NoAnswer { .. }) => say::line(&format!("{error}"))?,
+                    Err(error) => return Err(error.into()),
+                }
+                Clock::system().sleep(LOOK_EVERY).await;
+            }
+        })
+    }
+}
+
+impl Allocate {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let metadata: BTreeMap<_, _> = self.metadata.into_iter().collect();
+        let body = json!({
+            "template_vmid": self.template.0,
+            "instance_id": self.instance,
+            "metadata": metadata,
+            "ttl_seconds": self.ttl,
+        });
+        let path = format!("/allocate?start={}", !self.no_start);
+        self.service.ask(Method::POST, &path, Some(&body), |it| {
+            let from = if it["allocated_from_pool"] == Value::Bool(true) { "ready" } else { "made for it" };
+            format!("{}  {}  on {} ({from})", it["vmid"], text(&it["hostname"]), text(&it["node"]))
+        })
+    }
+}
+
+impl Leave {
+    pub(super) fn release(self) -> anyhow::Result<ExitCode> {
+        let path = format!("/release/{}", self.vmid);
+        self.leave(Method::POST, &path)
+    }
+
+    pub(super) fn remove(self) -> anyhow::Result<ExitCode> {
+        let path = format!("/containers/{}", self.vmid);
+        self.leave(Method::DELETE, &path)
+    }
+
+    fn leave(self, method: Method, path: &str) -> anyhow::Result<ExitCode> {
+        let path = with_query(path, &[("instance_id", self.instance)]);
+        self.service.ask(method, &path, None, |it| format!("{}  {}", it["vmid"], text(&it["status"])))
+    }
+}
+
+impl Warm {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { service, template, count, wait } = self;
+        converse(async {
+            let client = service.client()?;
+            let path = with_query(&format!("/warm/{template}"), &[("count", count.map(|it| it.to_string()))]);
+            let warming = client.call(Method::POST, &path, None).await?;
+            let words = |it: &Value| {
+                format!("{} clones queued, from {} to {}", it["queued"], it["current"], it["target"])
+            };
+            if !wait {
+                service.show(&warming, words)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            if !service.json {
+                say::line(&words(&warming))?;
+            }
+            let target = warming["target"].as_u64().unwrap_or(0);
+            filled(&client, &service, template, target).await
+        })
+    }
+}
+
+/// Waits until a template has so many ready containers, and shows how far it is.
+async fn filled(client: &Client, service: &Service, template: Vmid, target: u64) -> anyhow::Result<ExitCode> {
+    let watch = crate::clock::Stopwatch::start();
+    let (mut first, mut shown) = (None, None);
+    loop {
+        let state = client.get(&format!("/templates/{template}")).await?;
+        let ready = state["ready_count"].as_u64().unwrap_or(0);
+        let first = *first.get_or_insert(ready);
+        if ready >= target || state["backoff"].is_object() {
+            let done = ready >= target;
+            service.show(&state, table::template)?;
+            return Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        if shown != Some(ready) && !service.json {
+            say::line(&progress(ready, target, ready.saturating_sub(first), watch.elapsed()))?;
+            shown = Some(ready);
+        }
+        Clock::system().sleep(LOOK_EVERY / 4).await;
+    }
+}
+
+/// `■■□□□ 2 of 5 ready, about 12 s to go`
+fn progress(ready: u64, target: u64, made: u64, took: Duration) -> String {
+    let cells = |count: u64, cell: &str| cell.repeat(usize::try_from(count.min(40)).unwrap_or(40));
+    let missing = target.saturating_sub(ready);
+    let estimate = match made {
+        0 => String::new(),
+        made => format!(", about {:.0} s to go", took.as_secs_f64() / made as f64 * missing as f64),
+    };
+    format!("{}{} {ready} of {target} ready{estimate}", cells(ready, "■"), cells(missing, "□"))
+}
+
+impl Template {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let path = |of: &OfTemplate| format!("/templates/{}", of.vmid);
+        match self {
+            Self::Get(of) => of.service.ask(Method::GET, &path(&of), None, table::template),
+            Self::Set(SetTemplate { of, min, target, max }) => {
+                let given = [("min", min), ("target", target), ("max", max)];
+                let sizes: Map<String, Value> = given
+                    .into_iter()
+                    .filter_map(|(name, size)| Some((name.to_owned(), size?.into())))
+                    .collect();
+                of.service.ask(Method::PUT, &path(&of), Some(&sizes.into()), table::template)
+            }
+            Self::Drain(of) => of.service.ask(Method::DELETE, &path(&of), None, table::template),
+            Self::Refresh(of) => {
+                of.service.ask(Method::POST, &format!("{}/refresh", path(&of)), None, table::template)
+            }
+        }
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("?")
+}

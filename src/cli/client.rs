@@ -1,0 +1,127 @@
+//! A caller of a running service, over HTTP like any other. What the service says of a problem is passed on.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, redirect, retry};
+use serde_json::Value;
+use url::Url;
+
+use crate::config::Secret;
+
+/// The service is near, or it is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The service itself gives up on what it was asked after 115 seconds.
+const TIMEOUT: Duration = Duration::from_secs(125);
+
+/// Why a call did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    /// Nobody is there, or went away.
+    #[error(
+        "the service at {url} does not answer: is it running? `systemctl status sandbox-pool`; another address: --url"
+    )]
+    NoAnswer {
+        url: String,
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The service said why.
+    #[error("{detail} ({code}){}{}", next_step(.code), mending(.hint.as_deref()))]
+    Problem { code: String, detail: String, hint: Option<String> },
+    /// Somebody else answered.
+    #[error("{url} answered {status} without a word that this program knows: does --url name the service?")]
+    Foreign { url: String, status: u16 },
+}
+
+/// A caller.
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: Option<HeaderValue>,
+}
+
+impl Client {
+    /// A caller of the service at `base`.
+    pub(super) fn new(base: &str, token: Option<&Secret>) -> anyhow::Result<Self> {
+        let url: Url = base
+            .parse()
+            .with_context(|| format!("{base} is no URL; --url wants one like http://127.0.0.1:8007"))?;
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("sandbox-pool/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT)
+            .redirect(redirect::Policy::none())
+            // A repeated write may be a second one.
+            .retry(retry::never())
+            .build()
+            .context("the HTTP client cannot be set up")?;
+        let token = token.map(|token| {
+            HeaderValue::from_str(&format!("Bearer {}", token.expose())).map(|mut header| {
+                header.set_sensitive(true);
+                header
+            })
+        });
+        let token = token.transpose().context("POOL_API_TOKEN has characters that no header can carry")?;
+        Ok(Self { http, base: url.as_str().trim_end_matches('/').to_owned(), token })
+    }
+
+    /// Reads something.
+    pub(super) async fn get(&self, path: &str) -> Result<Value, CallError> {
+        self.call(Method::GET, path, None).await
+    }
+
+    /// Makes one call and reads its answer as JSON.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, CallError> {
+        let url = format!("{}{path}", self.base);
+        let mut request = self.http.request(method, &url).header(ACCEPT, "application/json");
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, token);
+        }
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
+        }
+        let no_answer = |source: reqwest::Error| CallError::NoAnswer {
+            url: self.base.clone(),
+            source: source.without_url(),
+        };
+        let response = request.send().await.map_err(no_answer)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(no_answer)?;
+        let foreign = || CallError::Foreign { url: self.base.clone(), status: status.as_u16() };
+        let answer: Value = serde_json::from_slice(&body).map_err(|_| foreign())?;
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let text = |field: &str| answer[field].as_str().map(str::to_owned);
+        match (text("code"), text("detail")) {
+            (Some(code), Some(detail)) => Err(CallError::Problem { code, detail, hint: text("hint") }),
+            _ => Err(foreign()),
+        }
+    }
+}
+
+/// What a caller can do about a problem that is not PVE's.
+fn next_step(code: &str) -> &'static str {
+    match code {
+        "unauthorized" => ": set POOL_API_TOKEN, or name the service's settings with --env-file",
+        "read_only_token" => ": set POOL_API_TOKEN to a token that may write",
+        "template_drained" => ": `sandbox-pool template set` puts it to use again",
+        "not_yet_there" | "overloaded" | "stopping" => ": try again in a moment",
+        "pve_unreachable" | "pve_timeout" | "pve_refused" => {
+            ": `sandbox-pool doctor` says what is wrong at PVE"
+        }
+        "log_unwritable" => ": make space in the data directory",
+        _ => "",
+    }
+}
+
+fn mending(hint: Option<&str>) -> String {
+    hint.map(|hint| format!("; run: {hint}")).unwrap_or_default()
+}

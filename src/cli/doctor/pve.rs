@@ -1,0 +1,256 @@
+//! Checks at PVE, in the order in which they depend on each other. Nothing there is ever changed.
+
+use std::collections::BTreeSet;
+
+use super::finding::Finding;
+use super::rights::{self, Role, Who};
+use super::template;
+use crate::config::Config;
+use crate::domain::fault::FaultKind;
+use crate::domain::ids::Node;
+use crate::pve::{Error, GuestRow, NodeRow, Pve};
+
+/// Milliseconds that PVE's clock is ahead of this machine's; none if nobody said.
+pub(super) type Ahead = Option<i64>;
+
+/// Beyond this, instants in events and PVE's tasks no longer match well.
+const SKEW_WARN_MS: u64 = 5_000;
+/// Beyond this, a clone's task may not be found by when it began.
+const SKEW_FAIL_MS: u64 = 60_000;
+
+/// An examination of one PVE.
+pub(super) struct Examination<'a> {
+    pub(super) config: &'a Config,
+    pub(super) pve: &'a Pve,
+    pub(super) who: Who,
+    pub(super) findings: Vec<Finding>,
+    pub(super) guests: Vec<GuestRow>,
+    pub(super) major: Option<u32>,
+    /// None if PVE does not list them.
+    nodes: Option<Vec<NodeRow>>,
+    /// Nodes that were found wanting, each told once.
+    told: BTreeSet<Node>,
+}
+
+/// Examines PVE.
+pub(super) async fn examine(config: &Config, pve: &Pve, ahead: Ahead) -> Vec<Finding> {
+    let mut it = Examination {
+        config,
+        pve,
+        who: Who::of(config.pve.token.expose()),
+        findings: Vec::new(),
+        guests: Vec::new(),
+        major: None,
+        nodes: None,
+        told: BTreeSet::new(),
+    };
+    if it.reach().await {
+        it.findings.push(clock(ahead));
+        it.look_around().await;
+    } else {
+        for check in ["pve-version", "clock", "node", "privileges", "template", "storage"] {
+            it.findings.push(Finding::skip(check, "not looked at: PVE does not answer"));
+        }
+    }
+    it.findings
+}
+
+impl Examination<'_> {
+    /// Address, TLS and token, by the one call that needs no right.
+    async fn reach(&mut self) -> bool {
+        let url = self.config.pve.url.as_str().trim_end_matches('/');
+        let answered = Finding::ok("pve-address", format!("{url} answers"));
+        match self.pve.version().await {
+            Ok(version) => {
+                self.findings.push(answered);
+                self.findings.push(self.trust());
+                self.findings.push(Finding::ok("pve-token", format!("{} is let in", self.who.user())));
+                self.version(&version);
+                true
+            }
+            Err(error) if error.kind == FaultKind::Unauthorized => {
+                self.findings.push(answered);
+                self.findings.push(self.trust());
+                self.findings.push(self.refused(&error));
+                false
+            }
+            Err(error) if is_about_trust(&error) => {
+                self.findings.push(answered);
+                self.findings.push(self.distrust(&error));
+                false
+            }
+            Err(error) => {
+                self.findings.push(unreachable(url, &error));
+                false
+            }
+        }
+    }
+
+    /// By what the certificate is verified.
+    fn trust(&self) -> Finding {
+        let pve = &self.config.pve;
+        if pve.url.scheme() == "http" {
+            return Finding::ok("pve-tls", "none: plain http, which does not leave this machine");
+        }
+        if !pve.verify {
+            let why = "whoever answers in PVE's place gets the token";
+            let finding =
+                Finding::warn("pve-tls", "the certificate is not verified (PVE_VERIFY_TLS=false)", why);
+            return finding.mend(
+                "scp root@PVE:/etc/pve/pve-root-ca.pem /etc/sandbox-pool/   # and set PVE_CA_FILE to it",
+            );
+        }
+        let mut by = vec!["the system's CAs".to_owned()];
+        by.extend(pve.ca.as_ref().map(|ca| ca.path.display().to_string()));
+        by.extend(pve.fingerprint.as_ref().map(|_| "PVE_FINGERPRINT".to_owned()));
+        Finding::ok("pve-tls", format!("the certificate is verified by {}", by.join(" or ")))
+    }
+
+    fn distrust(&self, error: &Error) -> Finding {
+        let why = "whoever has no good certificate may not be PVE, and would get the token";
+        let host = self.config.pve.url.host_str().unwrap_or("PVE");
+        let finding = Finding::fail("pve-tls", error.message.clone(), why);
+        finding
+            .mend(format!(
+                "scp root@{host}:/etc/pve/pve-root-ca.pem /etc/sandbox-pool/   # and set PVE_CA_FILE to it"
+            ))
+            .mend("pvenode cert info   # on the node: its fingerprint is for PVE_FINGERPRINT")
+    }
+
+    fn refused(&self, error: &Error) -> Finding {
+        let (user, id) = (self.who.user(), self.who.id());
+        let why = "PVE carries nothing out without a token that it knows; an expired one is as unknown";
+        Finding::fail("pve-token", format!("PVE refuses the token {user}!{id}: {}", error.message), why)
+            .mend(format!("pveum user token list {user}   # is it there, and not expired?"))
+            .mend(format!(
+                "pveum user token add {user} {id} --privsep 1   # and set PVE_API_TOKEN to what it shows"
+            ))
+    }
+
+    fn version(&mut self, version: &str) {
+        self.major = version.split('.').next().and_then(|major| major.parse().ok());
+        let found = format!("PVE {version}");
+        self.findings.push(match self.major {
+            Some(8..) => Finding::ok("pve-version", found),
+            Some(7) => {
+                let why = "PVE 7 gets no fixes any more";
+                Finding::warn("pve-version", found, why)
+                    .mend("pve7to8   # says what stands in an upgrade's way")
+            }
+            Some(_) | None => {
+                let why = "the pool is made for PVE 8 and 9";
+                Finding::fail("pve-version", found, why).mend("pveversion   # and upgrade")
+            }
+        });
+    }
+
+    /// Nodes, rights, templates and what they stand on.
+    async fn look_around(&mut self) {
+        match self.pve.nodes().await {
+            Ok(nodes) => self.nodes = Some(nodes),
+            Err(error) => self.findings.push(unlisted("node", "nodes", &error)),
+        }
+        if let Some(name) = self.config.settings.node.clone() {
+            let node = Node(name);
+            if self.node_is_well(&node) {
+                self.findings.push(Finding::ok("node", "is online").of(&node));
+            }
+        }
+        let path = match &self.config.settings.resource_pool {
+            Some(pool) => format!("/pool/{pool}"),
+            None => "/vms".to_owned(),
+        };
+        self.privileges(rights::GUESTS, &path).await;
+        match self.pve.guests().await {
+            Ok(guests) => self.guests = guests,
+            Err(error) => self.findings.push(unlisted("template", "guests", &error)),
+        }
+        if self.config.settings.templates.is_empty() {
+            let found = "none is configured; each is looked at when it is first asked for";
+            self.findings.push(Finding::ok("template", found));
+        }
+        template::examine(self).await;
+    }
+
+    /// Whether a node is there and online; says so if it is not.
+    pub(super) fn node_is_well(&mut self, node: &Node) -> bool {
+        let Some(nodes) = &self.nodes else { return !self.told.contains(node) };
+        let row = nodes.iter().find(|row| row.name == *node);
+        let found = match row {
+            Some(row) if row.online => return !self.told.contains(node),
+            Some(_) => "is offline",
+            None => "is no node of the cluster",
+        };
+        self.tell_of_node(node, found.to_owned());
+        false
+    }
+
+    /// A node that does not do what it should.
+    pub(super) fn tell_of_node(&mut self, node: &Node, found: String) {
+        if self.told.insert(node.clone()) {
+            let why = "containers of its templates are made there";
+            let finding = Finding::fail("node", found, why).of(node);
+            let finding = finding.mend("pvecm status   # and: pvesh get /nodes, for their names");
+            self.findings.push(finding.mend("systemctl restart pvedaemon   # on that node"));
+        }
+    }
+
+    /// Whether the token has a role's privileges at a path; says which are missing.
+    pub(super) async fn privileges(&mut self, role: Role, path: &str) -> BTreeSet<String> {
+        let has = match self.pve.permissions(path).await {
+            Ok(has) => has,
+            Err(error) => {
+                self.findings.push(unlisted("privileges", "permissions", &error).of(path));
+                return BTreeSet::new();
+            }
+        };
+        let missing: Vec<&str> =
+            role.privileges.iter().copied().filter(|name| !has.contains(*name)).collect();
+        self.findings.push(if missing.is_empty() {
+            Finding::ok("privileges", role.privileges.join(" ")).of(path)
+        } else {
+            let mut finding =
+                Finding::fail("privileges", format!("missing {}", missing.join(" ")), role.why).of(path);
+            finding.mend = self.who.allow(role, path);
+            finding
+        });
+        has
+    }
+}
+
+/// Whether PVE answered, and was not believed.
+fn is_about_trust(error: &Error) -> bool {
+    let text = error.message.to_ascii_lowercase();
+    let words = ["certificate", "tls", "handshake", "fingerprint"];
+    error.kind == FaultKind::NotSent && words.iter().any(|word| text.contains(word))
+}
+
+fn unreachable(url: &str, error: &Error) -> Finding {
+    let found = format!("{url}: {}", error.message);
+    let why = "the pool does everything through PVE's API";
+    Finding::fail("pve-address", found, why)
+        .mend(format!("curl -ksS {url}/api2/json/version   # anything but an answer: no way there"))
+        .mend("systemctl status pveproxy   # on the node")
+}
+
+/// A list that PVE did not give.
+pub(super) fn unlisted(check: &'static str, what: &str, error: &Error) -> Finding {
+    let why = "without it the pool does not know what is at PVE";
+    Finding::fail(check, format!("the list of {what} cannot be had: {error}"), why)
+        .mend("journalctl -u pveproxy -u pvedaemon -n 50   # on the node")
+}
+
+fn clock(ahead: Ahead) -> Finding {
+    let Some(ahead) = ahead else {
+        return Finding::skip("clock", "not looked at: PVE's answer does not say what time it is there");
+    };
+    let (by, way) = (ahead.unsigned_abs(), if ahead < 0 { "behind" } else { "ahead" });
+    let found = format!("PVE's clock is {:.0} s {way}", by as f64 / 1000.0);
+    let why = "a clone whose answer was lost is found again by when its task began";
+    let level: fn(_, String, _) -> _ = match by {
+        0..=SKEW_WARN_MS => return Finding::ok("clock", "this machine's and PVE's clocks agree"),
+        _ if by <= SKEW_FAIL_MS => Finding::warn,
+        _ => Finding::fail,
+    };
+    level("clock", found, why).mend("chronyc tracking   # here and on the node")
+}

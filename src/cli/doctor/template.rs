@@ -1,0 +1,182 @@
+//! Checks of the configured templates, and of the storages and bridges that their clones need.
+
+use std::collections::BTreeSet;
+
+use super::finding::Finding;
+use super::pve::{Examination, unlisted};
+use super::rights;
+use crate::domain::fault::FaultKind;
+use crate::domain::ids::{Node, Vmid};
+use crate::domain::settings::CloneMode;
+use crate::pve::{CtConfig, GuestKind, StorageRow};
+
+/// A few linked clones that are written to.
+const GOOD_SPACE: u64 = 10 << 30;
+/// Nearly nothing.
+const LEAST_SPACE: u64 = 1 << 30;
+
+/// What clones of the templates need.
+#[derive(Default)]
+struct Needs {
+    storages: BTreeSet<(String, Node)>,
+    bridges: BTreeSet<String>,
+}
+
+/// Examines each configured template, and then what they need.
+pub(super) async fn examine(it: &mut Examination<'_>) {
+    let mut needs = Needs::default();
+    let templates: Vec<Vmid> = it.config.settings.templates.keys().copied().collect();
+    for vmid in templates {
+        one(it, vmid, &mut needs).await;
+    }
+    let paths: BTreeSet<String> = needs.storages.iter().map(|(storage, _)| storage.clone()).collect();
+    let mut seen = BTreeSet::new();
+    for storage in paths {
+        if it.privileges(rights::STORAGE, &format!("/storage/{storage}")).await.contains("Datastore.Audit") {
+            seen.insert(storage);
+        }
+    }
+    for (storage, node) in &needs.storages {
+        if seen.contains(storage) {
+            space(it, storage, node).await;
+        } else {
+            it.findings.push(Finding::skip("storage", "not looked at: no right to").of(storage));
+        }
+    }
+    // Bridges need no right before PVE 8.
+    if it.major.is_some_and(|major| major >= 8) {
+        for bridge in &needs.bridges {
+            it.privileges(rights::BRIDGE, &format!("/sdn/zones/localnetwork/{bridge}")).await;
+        }
+    }
+}
+
+async fn one(it: &mut Examination<'_>, vmid: Vmid, needs: &mut Needs) {
+    let rights = it.privileges(rights::TEMPLATE, &format!("/vms/{vmid}")).await;
+    if !rights.contains("VM.Audit") {
+        it.findings.push(Finding::skip("template", "not looked at: no right to see it").of(vmid));
+        return;
+    }
+    let Some(row) = it.guests.iter().find(|row| row.vmid == vmid).cloned() else {
+        let found = "no guest of the cluster has this VMID";
+        it.findings.push(unusable(vmid, found).mend("pct list   # and set POOL_TEMPLATES to what is there"));
+        return;
+    };
+    if row.kind == GuestKind::Qemu {
+        let found = "is a virtual machine; the pool is for containers";
+        it.findings.push(unusable(vmid, found).mend("pct list   # and set POOL_TEMPLATES to a container"));
+        return;
+    }
+    if !it.node_is_well(&row.node) {
+        it.findings.push(Finding::skip("template", "not looked at: its node is not well").of(vmid));
+        return;
+    }
+    match it.pve.config(&row.node, vmid).await {
+        Ok(config) => {
+            let linked = it.pve.can_link(&row.node, vmid).await.ok();
+            it.findings.push(judge(vmid, &config, linked, it.config.settings.clone_mode));
+            let storage = config.rootfs.as_deref().and_then(|volume| volume.split_once(':'));
+            needs.storages.extend(storage.map(|(storage, _)| (storage.to_owned(), row.node.clone())));
+            needs.bridges.extend(config.bridges);
+        }
+        Err(error) if is_silence(error.kind) => {
+            it.tell_of_node(&row.node, format!("does not answer: {}", error.message));
+            it.findings.push(Finding::skip("template", "not looked at: its node is not well").of(vmid));
+        }
+        Err(error) => {
+            let finding = unusable(vmid, &format!("cannot be read: {error}"));
+            it.findings.push(finding.mend(format!("pct config {vmid}   # on {}", row.node)));
+        }
+    }
+}
+
+/// What a template's configuration means for clones of it.
+fn judge(vmid: Vmid, config: &CtConfig, linked: Option<bool>, mode: CloneMode) -> Finding {
+    if !config.template {
+        let found = "is a container and no template";
+        return unusable(vmid, found).mend(format!(
+            "pct stop {vmid}; pct template {vmid}   # for ever: a template cannot be started"
+        ));
+    }
+    if let Some(lock) = &config.lock {
+        let why = "while it is locked no clone of it can be made";
+        return Finding::warn("template", format!("is locked ({lock})"), why).of(vmid).mend(format!(
+            "pct unlock {vmid}   # only if no task of PVE works on it: pvesh get /cluster/tasks"
+        ));
+    }
+    let elsewhere = || {
+        format!("pct clone {vmid} NEW --full --storage THIN && pct template NEW   # zfs, lvmthin, btrfs, rbd")
+    };
+    match (linked, mode) {
+        (Some(false), CloneMode::Linked) => {
+            let why = "CLONE_MODE=linked refuses full copies";
+            Finding::fail("template", "its storage cannot make linked clones", why).of(vmid).mend(elsewhere())
+        }
+        (Some(false), CloneMode::Auto) => {
+            let why = "each clone copies the whole volume: minutes instead of seconds";
+            Finding::warn("template", "its storage cannot make linked clones", why).of(vmid).mend(elsewhere())
+        }
+        (Some(true) | None, _) | (Some(false), CloneMode::Full) => {
+            let clones = if mode == CloneMode::Full || linked == Some(false) { "full" } else { "linked" };
+            let mut found = format!("{}: {clones} clones", config.hostname.as_deref().unwrap_or("no name"));
+            if config.onboot {
+                found += "; onboot is set, and taken off its clones";
+            }
+            if config.protection {
+                found += "; protection is set, and taken off its clones";
+            }
+            Finding::ok("template", found).of(vmid)
+        }
+    }
+}
+
+fn unusable(vmid: Vmid, found: &str) -> Finding {
+    Finding::fail("template", found, "no container of it can be handed out").of(vmid)
+}
+
+async fn space(it: &mut Examination<'_>, storage: &str, node: &Node) {
+    match it.pve.storages(node).await {
+        Ok(rows) => {
+            let row = rows.iter().find(|row| row.name == storage);
+            it.findings.push(judge_storage(storage, node, row).of(storage));
+        }
+        Err(error) if is_silence(error.kind) => {
+            it.tell_of_node(node, format!("does not answer: {}", error.message));
+            it.findings.push(Finding::skip("storage", "not looked at: its node is not well").of(storage));
+        }
+        Err(error) => it.findings.push(unlisted("storage", "storages", &error).of(storage)),
+    }
+}
+
+/// Whether a node, or its privileged daemon, does not answer.
+fn is_silence(kind: FaultKind) -> bool {
+    matches!(kind, FaultKind::NodeUnreachable | FaultKind::OutcomeUnknown)
+}
+
+fn judge_storage(storage: &str, node: &Node, row: Option<&StorageRow>) -> Finding {
+    let why = "clones of its templates are made there";
+    let Some(row) = row else {
+        return Finding::fail("storage", format!("{node} does not have it"), why)
+            .mend(format!("pvesm set {storage} --nodes {node}"));
+    };
+    if !row.enabled {
+        return Finding::fail("storage", "is disabled", why).mend(format!("pvesm set {storage} --disable 0"));
+    }
+    if !row.active {
+        return Finding::fail("storage", format!("cannot be reached from {node}"), why)
+            .mend(format!("pvesm status --storage {storage}   # on {node}"));
+    }
+    if !row.content.iter().any(|content| content == "rootdir") {
+        let content = row.content.join(",");
+        return Finding::fail("storage", format!("is for {content}, not for containers"), why)
+            .mend(format!("pvesm set {storage} --content {content},rootdir"));
+    }
+    let Some(free) = row.available_bytes else { return Finding::ok("storage", "its space is not told") };
+    let found = format!("{} GiB free", free >> 30);
+    let mend = format!("pvesm status --storage {storage}; pvesm list {storage}   # what may go?");
+    match free {
+        0..LEAST_SPACE => Finding::fail("storage", found, why).mend(mend),
+        LEAST_SPACE..GOOD_SPACE => Finding::warn("storage", found, why).mend(mend),
+        GOOD_SPACE.. => Finding::ok("storage", found),
+    }
+}

@@ -1,0 +1,65 @@
+//! Where an operator's command finds the service's settings: flags, environment, and its environment file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::config::{ConfigErrors, Sources, data_dir};
+
+/// Where the installed service keeps its settings.
+const INSTALLED: &str = "/etc/sandbox-pool/env";
+
+/// The settings of the service that an operator means.
+#[derive(Clone, Debug, Default, Args)]
+pub struct EnvFile {
+    /// File with the service's settings [default: .env if present, else /etc/sandbox-pool/env]
+    #[arg(long, value_name = "PATH")]
+    pub env_file: Option<PathBuf>,
+}
+
+/// Where the event log is.
+#[derive(Clone, Debug, Args)]
+pub struct DataDir {
+    /// Directory of the event log [default: the service's, POOL_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    env_file: EnvFile,
+}
+
+impl EnvFile {
+    /// Every source of settings, with these flags before all others.
+    pub(super) fn sources(
+        &self,
+        flags: BTreeMap<&'static str, String>,
+    ) -> Result<Sources<'static>, ConfigErrors> {
+        sources(flags, self.env_file.as_deref())
+    }
+}
+
+impl DataDir {
+    /// The directory that is meant.
+    pub(super) fn find(&self) -> Result<PathBuf, ConfigErrors> {
+        match &self.data_dir {
+            Some(dir) => Ok(dir.clone()),
+            None => data_dir(&self.env_file.sources(BTreeMap::new())?),
+        }
+    }
+}
+
+/// Every source of settings. Where neither a file is given nor a local one is there, those of the installed
+/// service are meant, with the secrets that systemd would hand it from beside them, if they may be read.
+pub(super) fn sources(
+    flags: BTreeMap<&'static str, String>,
+    env_file: Option<&Path>,
+) -> Result<Sources<'static>, ConfigErrors> {
+    let installed = Path::new(INSTALLED);
+    if env_file.is_some() || Path::new(".env").exists() || std::fs::File::open(installed).is_err() {
+        return Sources::of_process(flags, env_file);
+    }
+    let mut sources = Sources::of_process(flags, Some(installed))?;
+    let beside = installed.parent().unwrap_or(installed).display().to_string();
+    sources.env.entry("CREDENTIALS_DIRECTORY".to_owned()).or_insert(beside);
+    Ok(sources)
+}

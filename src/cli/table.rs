@@ -1,0 +1,105 @@
+//! The pool at a glance, from the JSON that `GET /status` answers: the same for a running service and for a log.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+/// The columns of a template's line: heading, and field of the answer.
+const COLUMNS: &[(&str, &str)] = &[
+    ("ready", "ready_count"),
+    ("target", "target_size"),
+    ("creating", "creating_count"),
+    ("allocated", "allocated_count"),
+    ("waiting", "waiting_count"),
+    ("leaving", "removing_count"),
+    ("quarantined", "quarantined_count"),
+];
+
+/// The whole pool as text for a terminal.
+pub(super) fn status(pool: &Value) -> String {
+    let mut text = service(&pool["service"], &pool["head"]);
+    let none = serde_json::Map::new();
+    let templates = pool["templates"].as_object().unwrap_or(&none);
+    if templates.is_empty() {
+        text +=
+            "\nNo template yet: `sandbox-pool warm VMID` fills the first, and so does the first allocation.";
+        return text;
+    }
+    let _ = write!(text, "\n{:>10}", "template");
+    for (heading, _) in COLUMNS {
+        let _ = write!(text, "  {heading:>width$}", width = heading.len().max(5));
+    }
+    for (vmid, template) in templates {
+        let _ = write!(text, "\n{vmid:>10}");
+        for (heading, field) in COLUMNS {
+            let width = heading.len().max(5);
+            let _ = write!(text, "  {:>width$}", template[*field].as_u64().unwrap_or(0));
+        }
+        text += &remarks(template);
+    }
+    text
+}
+
+/// One template with its containers.
+pub(super) fn template(template: &Value) -> String {
+    let vmid = &template["template_vmid"];
+    let mut text = format!(
+        "Template {vmid}: {} ready of {} (min {}, max {}), {} creating, {} allocated, {} waiting",
+        template["ready_count"],
+        template["target_size"],
+        template["min_size"],
+        template["max_size"],
+        template["creating_count"],
+        template["allocated_count"],
+        template["waiting_count"],
+    );
+    text += &remarks(template);
+    for container in template["containers"].as_array().into_iter().flatten() {
+        let words = |field: &str| container[field].as_str().unwrap_or("").to_owned();
+        let (status, hostname) = (words("state"), words("hostname"));
+        let _ = write!(text, "\n  {:>9}  {status:<11}  {hostname}", container["vmid"]);
+    }
+    text
+}
+
+fn service(service: &Value, head: &Value) -> String {
+    let words = |field: &str| service[field].as_str().unwrap_or("?").to_owned();
+    let mut text = format!(
+        "sandbox-pool {}, {} since {}, at event {head}",
+        words("version"),
+        words("phase"),
+        words("started_at")
+    );
+    if service["pve_reachable"] == Value::Bool(false) {
+        let (since, reason) = (words("pve_unreachable_since"), words("pve_reason"));
+        let _ = write!(
+            text,
+            "\n! PVE cannot be reached since {since}: {reason}. `sandbox-pool doctor` says more."
+        );
+    } else if service["reconciled"] == Value::Bool(false) {
+        text += "\n! PVE was not compared with the log yet.";
+    }
+    if let Some(why) = service["unwritable"].as_str() {
+        let _ = write!(text, "\n! The event log cannot be written: {why}. Make space in the data directory.");
+    }
+    text
+}
+
+/// What a person should know of a template, each on a line of its own.
+fn remarks(template: &Value) -> String {
+    let mut text = String::new();
+    if template["drained"] == Value::Bool(true) {
+        text += "\n           ! it is drained; `sandbox-pool template set` puts it to use again";
+    }
+    if let Some(reason) = template["backoff"]["reason"].as_str() {
+        let until = template["backoff"]["until"].as_str().unwrap_or("later");
+        let _ = write!(text, "\n           ! its clones fail, next try {until}: {reason}");
+    }
+    if let Some(hint) = template["backoff"]["hint"].as_str() {
+        let _ = write!(text, "\n             run: {hint}");
+    }
+    if let Some(warning) = template["warning"].as_str() {
+        let _ = write!(text, "\n           ! {warning}");
+    }
+    text
+}
