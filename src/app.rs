@@ -4,6 +4,7 @@
 //! free port against a simulated PVE and a virtual clock.
 
 mod measure;
+mod signals;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ use crate::metrics::{self, Opening};
 use crate::pve::{BuildError, Fingerprint, HttpTransport, InvalidFingerprint, Pve, TlsOptions};
 use crate::webhook::Webhooks;
 use crate::{notify, provision, reconcile};
+
+pub use signals::told_to_stop;
 
 /// How long hand-outs under way may take to finish when the service stops.
 const HAND_OUT_GRACE: Duration = Duration::from_secs(10);
@@ -399,24 +402,6 @@ async fn finish_hand_outs(engine: &Engine, clock: Clock) {
         biased;
         _ = watch.wait_for(|published| !handing_out(published)) => {}
         () = clock.sleep(HAND_OUT_GRACE) => tracing::warn!("a hand-out did not finish in time"),
-    }
-}
-
-/// The order to stop that a terminal or a service manager gives, heard from the call on. Needs a runtime.
-pub fn told_to_stop() -> impl Future<Output = ()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let signals =
-        signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
-    async {
-        let Ok((mut terminate, mut interrupt)) = signals else {
-            tracing::error!("signals cannot be heard; only killing ends this process");
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            biased;
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
     }
 }
 
