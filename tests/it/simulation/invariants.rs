@@ -129,9 +129,13 @@ fn is_fate(scene: &Scene, violation: &Violation) -> bool {
     let replaced = vmid_of(violation).and_then(|vmid| scene.ledger().replaced.get(&vmid).copied());
     let within = |span| replaced.is_some_and(|at| violation.at.since(at) < span);
     match violation.rule {
-        ViolationRule::ForeignWrite => within(RACE) || (scene.delays && within(CALLERS_PATIENCE)),
+        ViolationRule::ForeignWrite | ViolationRule::TemplateDestroyed => {
+            within(RACE) || (scene.delays && within(CALLERS_PATIENCE))
+        }
         // The first was given up; PVE refuses the second for the template's lock.
         ViolationRule::SecondClone => scene.delays,
+        // Who may not see what runs leaves it to PVE's locks to keep two tasks apart.
+        ViolationRule::BusyWrite => scene.blind,
         _ => false,
     }
 }
@@ -266,7 +270,12 @@ pub fn check_end(scene: &mut Scene) -> Result<(), String> {
     }
     for (vmid, was) in ledger.foreign.iter().filter(|(vmid, _)| !lost.contains(vmid)) {
         let is = scene.sim.ct(*vmid);
-        let same = is.as_ref().is_some_and(|is| is.config == was.config && is.node == was.node);
+        let unlocked = |view: &CtView| {
+            let mut config = view.config.clone();
+            config.remove("lock");
+            config
+        };
+        let same = is.as_ref().is_some_and(|is| unlocked(is) == unlocked(was) && is.node == was.node);
         let runs = is.as_ref().is_some_and(|is| is.running == was.running) || ledger.outage.0 > 0;
         if !same || !runs {
             return Err(format!("somebody's CT {vmid} was {was:?} and is {is:?}"));

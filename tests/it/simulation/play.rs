@@ -43,7 +43,7 @@ pub async fn play(scene: &mut Scene, script: &Script) -> Result<(), String> {
     }
     pass(scene, Duration::from_mins(2)).await?;
     let state = scene.state().ok_or("nothing runs")?;
-    let serves = |vmid: &u32| state.settings.max_total == 0 && !is_drained(&state, *vmid);
+    let serves = |vmid: &u32| state.settings.max_total == 0 && !rests(&state, *vmid);
     let is_served = |vmid: &u32| scene.ledger().holds(&format!("last-{}", vmid - TEMPLATE));
     if let Some(vmid) = scene.templates().filter(serves).find(|vmid| !is_served(vmid)) {
         return Err(format!("template {vmid} is at rest and serves nobody"));
@@ -52,8 +52,9 @@ pub async fn play(scene: &mut Scene, script: &Script) -> Result<(), String> {
     check_end(scene)
 }
 
-fn is_drained(state: &State, vmid: u32) -> bool {
-    state.template(Vmid(vmid)).is_some_and(|template| template.drained)
+/// Nobody is served from a template that is drained, or that no clone was tried of since its trouble ended.
+fn rests(state: &State, vmid: u32) -> bool {
+    state.template(Vmid(vmid)).is_some_and(|template| template.drained || template.backoff.is_some())
 }
 
 /// Lets time pass; a power cut meanwhile ends the process and begins another.
@@ -100,6 +101,7 @@ async fn carry_out(scene: &mut Scene, step: &Step) -> Result<(), String> {
         Step::Look => send(scene, "GET", "/status".to_owned(), None),
         Step::Fault { on, which, effect } => {
             scene.delays |= matches!(effect, Effect::Delay(_));
+            scene.blind |= matches!(effect, Effect::FailBefore { status: 403, .. });
             let rule = FaultRule { on: on.clone(), which: *which, effect: effect.clone() };
             scene.sim.add_fault(rule);
         }
@@ -303,7 +305,11 @@ fn meddle(scene: &mut Scene, nth: usize, what: Meddling) {
             let node = if view.node == "pve1" { "pve2" } else { "pve1" };
             sim.with(|model| model.outside_migrate(vmid, node));
         }
-        Meddling::Convert if !view.running => sim.with(|model| model.convert_to_template(vmid)),
+        Meddling::Convert if !view.running => {
+            sim.with(|model| model.convert_to_template(vmid));
+            let now = scene.clock.now();
+            scene.ledger().replaced.insert(vmid, now);
+        }
         Meddling::Migrate
         | Meddling::Convert
         | Meddling::Foreign
@@ -312,12 +318,10 @@ fn meddle(scene: &mut Scene, nth: usize, what: Meddling) {
     }
 }
 
-/// One that the pool does not know by then is nobody's that it could know.
+/// One that the pool does not know would be nobody's that it could know.
 fn rename(scene: &Scene, vmid: u32) {
-    scene.sim.outside_rename(vmid, RENAMED);
-    if scene.state().is_none_or(|state| state.container(Vmid(vmid)).is_none()) {
-        scene.sim.with(|model| model.mark_foreign(vmid));
-        remember_foreign(scene, vmid);
+    if scene.state().is_some_and(|state| state.container(Vmid(vmid)).is_some()) {
+        scene.sim.outside_rename(vmid, RENAMED);
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Scene {
     pub published: Vec<Envelope>,
     /// What that amounts to.
     pub folded: State,
+    /// PVE may say that the token has no right to see something.
+    pub blind: bool,
     /// Calls may come later than they are waited for.
     pub delays: bool,
     /// The log was lost once: there may be more containers than the pool would make.
@@ -99,6 +101,7 @@ impl Scene {
             reader: None,
             published: Vec::new(),
             folded: State::default(),
+            blind: false,
             delays: false,
             lost_log: false,
         }
