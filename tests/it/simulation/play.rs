@@ -41,7 +41,10 @@ pub async fn play(scene: &mut Scene, script: &Script) -> Result<(), String> {
     for template in 0..script.setting.templates {
         allocate(scene, TEMPLATE + template, Some(format!("last-{template}")), true, None, None);
     }
-    pass(scene, Duration::from_mins(2)).await?;
+    for _ in 0..6 {
+        pass(scene, ROUND).await?;
+        person(scene);
+    }
     let state = scene.state().ok_or("nothing runs")?;
     let serves = |vmid: &u32| state.settings.max_total == 0 && !rests(&state, *vmid);
     let is_served = |vmid: &u32| scene.ledger().holds(&format!("last-{}", vmid - TEMPLATE));
