@@ -51,6 +51,14 @@ impl Clock {
         tokio::time::sleep(at.since(self.now())).await;
     }
 
+    /// The same; never, if there is nothing to wait for.
+    pub async fn sleep_until_any(&self, at: Option<Timestamp>) {
+        match at {
+            Some(at) => self.sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Returns after `span`.
     pub async fn sleep(&self, span: Duration) {
         tokio::time::sleep(span).await;

@@ -34,6 +34,7 @@
 
 pub mod domain;
 
+pub mod causes;
 pub mod clock;
 pub mod log;
 pub mod engine;

@@ -65,7 +65,7 @@ pub async fn run(engine: Engine, pve: Pve, clock: Clock, stop: CancellationToken
                 Ok((_, None)) => return,
                 Err(error) => end_of(error),
             },
-            () = sleep_until(clock, wake_at) => {}
+            () = clock.sleep_until_any(wake_at) => {}
         }
     }
 }
@@ -88,13 +88,6 @@ fn start_what_is_due(
         }
     }
     plan.wake_at
-}
-
-async fn sleep_until(clock: Clock, at: Option<Timestamp>) {
-    match at {
-        Some(at) => clock.sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Runs an action to its end and reports it; without a position when the engine has ended.

@@ -249,6 +249,25 @@ fn each_setting_has_its_own_words_for_what_is_wrong() {
 }
 
 #[test]
+fn only_this_machine_is_served_without_a_token() {
+    let cases = [
+        ("127.0.0.1:8007", false, false, true),
+        ("[::1]:8007", false, false, true),
+        ("[::ffff:127.0.0.1]:8007", false, false, true),
+        ("0.0.0.0:8007", false, false, false),
+        ("[::]:8007", false, false, false),
+        ("10.0.0.5:8007", false, false, false),
+        ("10.0.0.5:8007", true, false, true),
+        ("10.0.0.5:8007", false, true, true),
+    ];
+    for (address, token, wish, allowed) in cases {
+        let token = if token { "POOL_API_TOKEN=0123456789abcdef\n" } else { "" };
+        let env = format!("POOL_LISTEN={address}\n{token}POOL_ALLOW_UNAUTHENTICATED={wish}");
+        assert_eq!(load_env(&env).is_ok(), allowed, "{address}");
+    }
+}
+
+#[test]
 fn beyond_this_machine_a_token_or_a_clear_word_is_needed() {
     let Err(errors) = load_env("POOL_LISTEN=[::]:8007") else { panic!("accepted") };
     let text = errors.to_string();

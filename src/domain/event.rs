@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use ulid::Ulid;
 
 use super::fault::{Fault, FaultKind};
@@ -32,6 +32,36 @@ pub struct Envelope {
     pub cause: Option<Cause>,
     /// True on all but the last event of a batch: a batch lives or dies as a whole.
     pub more: bool,
+}
+
+/// One JSON object, as in the log and on the stream.
+impl Serialize for Envelope {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Outgoing<'a> {
+            seq: Seq,
+            id: Ulid,
+            at: Timestamp,
+            #[serde(rename = "type")]
+            type_name: &'static str,
+            v: u32,
+            data: &'a Event,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            cause: Option<&'a Cause>,
+            more: bool,
+        }
+        let outgoing = Outgoing {
+            seq: self.seq,
+            id: self.id,
+            at: self.at,
+            type_name: self.event.type_name(),
+            v: self.event.version(),
+            data: &self.event,
+            cause: self.cause.as_ref(),
+            more: self.more,
+        };
+        outgoing.serialize(serializer)
+    }
 }
 
 /// What led to an event.

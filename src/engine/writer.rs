@@ -11,6 +11,7 @@ use ulid::Ulid;
 
 use super::outcome::Outcomes;
 use super::{Decided, Engine, Published, QUEUE, Refused, Submission, watch};
+use crate::causes::chain;
 use crate::clock::{Clock, Stopwatch};
 use crate::domain::command::Command;
 use crate::domain::decide::{Decision, decide};
@@ -153,7 +154,7 @@ impl EngineLoop {
             biased;
             submission = self.queue.recv() => round.push(submission?),
             Some(allocation_id) = self.left.recv() => self.leave(allocation_id, &mut round),
-            () = sleep_until(self.clock, due) => round.push(internal(Command::Tick)),
+            () = self.clock.sleep_until_any(due) => round.push(internal(Command::Tick)),
             () = sleep(self.clock, pause) => round.push(internal(Command::Tick)),
         }
         while round.len() < ROUND {
@@ -355,24 +356,6 @@ fn note(envelope: &Envelope) {
         fields.remove("settings");
     }
     tracing::info!(seq = envelope.seq.0, %data, "{}", envelope.event.type_name());
-}
-
-/// An error with all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
-async fn sleep_until(clock: Clock, at: Option<crate::domain::time::Timestamp>) {
-    match at {
-        Some(at) => clock.sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn sleep(clock: Clock, span: Option<Duration>) {

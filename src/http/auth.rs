@@ -1,7 +1,6 @@
 //! Bearer tokens: who may read and who may write. Tokens are held as digests and compared in constant time.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
@@ -58,21 +57,6 @@ impl Tokens {
             (false, false, _) => Err(Problem::new(Code::Unauthorized, "the token is not known")),
         }
     }
-}
-
-/// Whether the service may listen on `address`: beyond this machine only with a token or on express wish.
-pub fn bind_allowed(
-    address: SocketAddr,
-    tokens_present: bool,
-    allow_unauthenticated: bool,
-) -> Result<(), String> {
-    if address.ip().to_canonical().is_loopback() || tokens_present || allow_unauthenticated {
-        return Ok(());
-    }
-    Err(format!(
-        "refusing to listen on {address} without a token: whoever reaches it could take and destroy \
-         containers. Set POOL_API_TOKEN, or POOL_ALLOW_UNAUTHENTICATED=true if something else guards it"
-    ))
 }
 
 fn digests<T: AsRef<str>>(tokens: impl IntoIterator<Item = T>) -> Vec<[u8; 32]> {
@@ -135,22 +119,5 @@ mod tests {
     #[test]
     fn tokens_are_not_printed() {
         assert_eq!(format!("{:?}", Tokens::new(["secret"], [])), "Tokens(1 full, 0 read-only)");
-    }
-
-    #[test]
-    fn only_this_machine_is_served_without_a_token() {
-        let cases = [
-            ("127.0.0.1:8007", false, false, true),
-            ("[::1]:8007", false, false, true),
-            ("[::ffff:127.0.0.1]:8007", false, false, true),
-            ("0.0.0.0:8007", false, false, false),
-            ("[::]:8007", false, false, false),
-            ("10.0.0.5:8007", false, false, false),
-            ("10.0.0.5:8007", true, false, true),
-            ("10.0.0.5:8007", false, true, true),
-        ];
-        for (address, tokens, wish, allowed) in cases {
-            assert_eq!(bind_allowed(address.parse().unwrap(), tokens, wish).is_ok(), allowed, "{address}");
-        }
     }
 }

@@ -125,20 +125,6 @@ impl<'a> Raw<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct Outgoing<'a> {
-    seq: Seq,
-    id: Ulid,
-    at: Timestamp,
-    #[serde(rename = "type")]
-    type_name: &'static str,
-    v: u32,
-    data: &'a Event,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cause: Option<&'a Cause>,
-    more: bool,
-}
-
 /// Adds a record's line to `buffer`; returns the envelope's JSON without the log's own fields, and the checksum.
 pub(super) fn write_record(
     buffer: &mut Vec<u8>,
@@ -146,16 +132,7 @@ pub(super) fn write_record(
     synced: Seq,
     seed: u32,
 ) -> Result<(Box<str>, u32), serde_json::Error> {
-    let json = serde_json::to_string(&Outgoing {
-        seq: envelope.seq,
-        id: envelope.id,
-        at: envelope.at,
-        type_name: envelope.event.type_name(),
-        v: envelope.event.version(),
-        data: &envelope.event,
-        cause: envelope.cause.as_ref(),
-        more: envelope.more,
-    })?;
+    let json = serde_json::to_string(envelope)?;
     let from = buffer.len();
     buffer.extend_from_slice(&json.as_bytes()[..json.len() - 1]);
     buffer.extend_from_slice(SYNCED_START);

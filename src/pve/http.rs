@@ -3,7 +3,6 @@
 //! It never repeats a call, never follows a redirect and never shows the token. What it must tell its caller
 //! apart is whether PVE can have seen a call that has no answer.
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use url::Url;
 
 use super::tls::{self, TlsError, TlsOptions};
 use super::{Answer, Method, Request, Transport, Unanswered};
+use crate::causes::chain;
 use crate::domain::time::Timestamp;
 
 /// Time for the connection and its TLS.
@@ -199,21 +199,6 @@ fn unanswered(error: reqwest::Error) -> Unanswered {
     } else {
         Unanswered::MaybeSent(text)
     }
-}
-
-/// An error and its causes, each once.
-fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let fragment = error.to_string();
-        if !text.ends_with(&fragment) {
-            text.push_str(": ");
-            text.push_str(&fragment);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -3,29 +3,11 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use serde::Serialize;
-
 use super::show::Printer;
 use super::{EventType, Since, TailError, Wanted};
-use crate::domain::event::{Cause, Envelope, Event};
+use crate::domain::event::Envelope;
 use crate::domain::ids::Seq;
-use crate::domain::time::Timestamp;
 use crate::log;
-
-/// An envelope in JSON, as the log and the stream have it.
-#[derive(Serialize)]
-struct Line<'a> {
-    seq: Seq,
-    id: ulid::Ulid,
-    at: Timestamp,
-    #[serde(rename = "type")]
-    type_name: &'a str,
-    v: u32,
-    data: &'a Event,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cause: Option<&'a Cause>,
-    more: bool,
-}
 
 /// Prints the events in the files of `dir`.
 pub fn offline(dir: &Path, wanted: &Wanted, printer: &mut Printer<'_>) -> Result<(), TailError> {
@@ -54,15 +36,6 @@ fn is_wanted(types: &[EventType], envelope: &Envelope) -> bool {
 }
 
 fn print(envelope: &Envelope, printer: &mut Printer<'_>) -> std::io::Result<()> {
-    let json = serde_json::to_string(&Line {
-        seq: envelope.seq,
-        id: envelope.id,
-        at: envelope.at,
-        type_name: envelope.event.type_name(),
-        v: envelope.event.version(),
-        data: &envelope.event,
-        cause: envelope.cause.as_ref(),
-        more: envelope.more,
-    })?;
+    let json = serde_json::to_string(envelope)?;
     printer.event(&json)
 }

@@ -12,6 +12,7 @@ use url::{Host, Url};
 use super::show::Printer;
 use super::sse::{Frame, Parser};
 use super::{Since, TailError, Wanted};
+use crate::causes::chain;
 use crate::domain::ids::Seq;
 use crate::domain::time::Timestamp;
 
@@ -269,17 +270,6 @@ async fn one_stream(
         printer.flush()?;
     }
     Ok(())
-}
-
-/// An error with all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn jittered(pause: Duration, chance: &mut fastrand::Rng) -> Duration {

@@ -15,6 +15,7 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use super::guard::{Blocked, Guard, is_plain};
 use super::message::Attempt;
 use super::schedule::{AttemptResult, Ended};
+use crate::causes::chain;
 
 /// Time for the connection and its TLS, within the endpoint's own limit.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -174,21 +175,6 @@ fn blocked<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Blocked> {
         cause = error.source();
     }
     None
-}
-
-/// An error and its causes, each once.
-fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let fragment = error.to_string();
-        if !text.ends_with(&fragment) {
-            text.push_str(": ");
-            text.push_str(&fragment);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// What somebody else said, on one line and not too long.

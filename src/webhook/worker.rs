@@ -123,7 +123,7 @@ impl Worker {
                 Some(landed) = flights.next() => run.landed(landed).await,
                 changed = watch.changed() => if changed.is_err() { return },
                 () = std::future::ready(()), if more => {}
-                () = sleep_until(run.it.clock, wake) => {}
+                () = run.it.clock.sleep_until_any(wake) => {}
             }
             run.note_if_due().await;
         }
@@ -398,11 +398,4 @@ fn waiting(held: &webhook::Held) -> Waiting {
 fn lane_template(lane: &Lane, templates: &BTreeMap<Vmid, Vmid>) -> Option<Vmid> {
     let vmid = lane.as_str().strip_prefix("container/")?.parse().ok()?;
     templates.get(&vmid).copied()
-}
-
-async fn sleep_until(clock: Clock, at: Option<Timestamp>) {
-    match at {
-        Some(at) => clock.sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }
