@@ -3,6 +3,7 @@
 //! It knows neither HTTP nor PVE: a template that the pool does not know is read through a function that it
 //! was given. Whoever drops the future of [`Desk::allocate`] no longer waits, and the engine is told so.
 
+mod reading;
 mod refusal;
 
 #[cfg(test)]
@@ -39,8 +40,8 @@ pub struct Patience {
     pub leave: Duration,
     /// For an allocation behind its own deadline: an engine that cannot write cannot tell its end.
     pub allocate_slack: Duration,
-    /// For the first comparison with PVE, where the log has just begun.
-    pub comparison: Duration,
+    /// Between two reads of a template while PVE does not answer.
+    pub read_again: Duration,
     /// For State to reach an event that a reader has already heard of.
     pub seq: Duration,
 }
@@ -51,7 +52,7 @@ impl Default for Patience {
         Self {
             leave: Duration::from_secs(110),
             allocate_slack: Duration::from_secs(5),
-            comparison: Duration::from_secs(5),
+            read_again: Duration::from_secs(1),
             seq: Duration::from_secs(2),
         }
     }
@@ -159,30 +160,35 @@ impl Desk {
 
     /// Waits for a container; dropping the future is how its caller leaves the line.
     pub async fn allocate(&self, call: &Call, allocate: Allocate) -> Result<Answer<HandedOut>, Refusal> {
+        let seconds = self.published().state.settings.allocate_timeout_seconds;
+        let until = self.clock.now().after(Settings::seconds(seconds));
         if self.knows_nothing && !call.dry_run {
-            self.compared(allocate.template).await?;
+            self.compared(allocate.template, until).await?;
         }
         let start = allocate.start;
-        let answer = self.join_or_allocate(call, allocate.clone()).await?;
+        let answer = self.join_or_allocate(call, allocate.clone(), until).await?;
         match &answer {
             // It joined a request that did not ask for a start: asked for again, the container is started.
             Answer::Done { value, .. } if start && self.was_left_stopped(value) => {
-                self.join_or_allocate(call, allocate).await
+                self.join_or_allocate(call, allocate, until).await
             }
             Answer::Done { .. } | Answer::WouldHappen { .. } => Ok(answer),
         }
     }
 
     /// Returns when PVE was compared with State for the first time.
-    async fn compared(&self, template: Vmid) -> Result<(), Refusal> {
+    async fn compared(&self, template: Vmid, until: Timestamp) -> Result<(), Refusal> {
         let mut watch = self.engine.watch();
         let compared = watch.wait_for(|published| published.state.service.reconciled);
-        match tokio::time::timeout(self.patience.comparison, compared).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(Refused::Stopped.into()),
-            Err(_) => Err(Refusal::AllocationFailed {
+        tokio::select! {
+            biased;
+            compared = compared => compared.map(drop).map_err(|_| Refused::Stopped.into()),
+            () = self.stopping() => Err(Refused::Rejected(Rejection::Stopping).into()),
+            () = self.clock.sleep_until(until) => Err(Refusal::AllocationFailed {
                 code: FailureCode::AllocateTimeout,
-                reason: format!("which containers of template {template} there are is not known yet"),
+                reason: format!(
+                    "PVE could not be asked yet which containers of template {template} there are"
+                ),
                 retry_at: None,
             }),
         }
@@ -194,10 +200,18 @@ impl Desk {
         holding.is_some_and(|it| it.allocation_id == handed_out.allocation_id && !it.start)
     }
 
-    async fn join_or_allocate(&self, call: &Call, allocate: Allocate) -> Result<Answer<HandedOut>, Refusal> {
+    async fn join_or_allocate(
+        &self,
+        call: &Call,
+        allocate: Allocate,
+        until: Timestamp,
+    ) -> Result<Answer<HandedOut>, Refusal> {
         let template = allocate.template;
+        let until_read = if call.dry_run { None } else { Some(until) };
         let decided = self
-            .submit_reading(call, template, |facts| Command::Allocate(Allocate { facts, ..allocate.clone() }))
+            .submit_reading(call, template, until_read, |facts| {
+                Command::Allocate(Allocate { facts, ..allocate.clone() })
+            })
             .await?;
         if call.dry_run {
             return Ok(would_happen(decided));
@@ -205,16 +219,19 @@ impl Desk {
         let Some(outcome) = decided.outcome else {
             return Err(Refusal::Misunderstood { what: "without an outcome" });
         };
-        let seconds = self.published().state.settings.allocate_timeout_seconds;
-        let limit = Settings::seconds(seconds) + self.patience.allocate_slack;
-        match tokio::time::timeout(limit, outcome.ended()).await {
-            Ok(Some(ended)) => self.handed_out(ended, template),
-            Ok(None) => Err(Refused::Stopped.into()),
-            Err(_) => Err(Refusal::AllocationFailed {
-                code: FailureCode::AllocateTimeout,
-                reason: format!("no container of template {template} within {seconds} s"),
-                retry_at: None,
-            }),
+        tokio::select! {
+            biased;
+            ended = outcome.ended() => match ended {
+                Some(ended) => self.handed_out(ended, template),
+                None => Err(Refused::Stopped.into()),
+            },
+            () = self.clock.sleep_until(until.after(self.patience.allocate_slack)) => {
+                Err(Refusal::AllocationFailed {
+                    code: FailureCode::AllocateTimeout,
+                    reason: format!("no container of template {template} in time"),
+                    retry_at: None,
+                })
+            }
         }
     }
 
@@ -239,8 +256,9 @@ impl Desk {
         template: Vmid,
         count: Option<u32>,
     ) -> Result<Answer<Warming>, Refusal> {
-        let decided =
-            self.submit_reading(call, template, |facts| Command::Warm { template, count, facts }).await?;
+        let decided = self
+            .submit_reading(call, template, None, |facts| Command::Warm { template, count, facts })
+            .await?;
         if call.dry_run {
             return Ok(would_happen(decided));
         }
@@ -262,7 +280,11 @@ impl Desk {
         sizes: SizeOverrides,
     ) -> Result<Answer<()>, Refusal> {
         let decided = self
-            .submit_reading(call, template, |facts| Command::ConfigureTemplate { template, sizes, facts })
+            .submit_reading(call, template, None, |facts| Command::ConfigureTemplate {
+                template,
+                sizes,
+                facts,
+            })
             .await?;
         Ok(at_once(call, decided))
     }
@@ -284,23 +306,6 @@ impl Desk {
 
     async fn submit(&self, call: &Call, command: Command) -> Result<Decided, Refused> {
         self.engine.submit(command, Some(Cause::Request(call.request_id.clone())), call.dry_run).await
-    }
-
-    /// Submits, and once more with what was read of the template if the pool does not know it.
-    async fn submit_reading(
-        &self,
-        call: &Call,
-        template: Vmid,
-        command: impl Fn(Option<TemplateFacts>) -> Command,
-    ) -> Result<Decided, Refusal> {
-        match self.submit(call, command(None)).await {
-            Err(Refused::Rejected(Rejection::TemplateUnread { .. })) => {}
-            decided => return Ok(decided?),
-        }
-        let facts = (self.read_template)(template)
-            .await
-            .map_err(|fault| Refusal::TemplateUnreadable { template, fault })?;
-        Ok(self.submit(call, command(Some(facts))).await?)
     }
 
     fn handed_out(&self, ended: Envelope, template: Vmid) -> Result<Answer<HandedOut>, Refusal> {

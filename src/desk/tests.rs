@@ -181,6 +181,45 @@ async fn a_template_that_cannot_be_read_is_a_refusal() {
     assert_eq!(refusal.to_string(), "template 9009 cannot be used: CT is locked (backup)");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_allocation_waits_for_a_pve_that_does_not_answer_until_its_time_is_up() {
+    for (answers_after, served) in [(20, true), (u32::MAX, false)] {
+        let reads = Arc::new(AtomicU32::new(0));
+        let (desk, mut played) = desk_reading(Arc::new(move |_| {
+            let read = reads.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move {
+                let facts = TemplateFacts { node: "pve1".into(), linkable: Some(true) };
+                if read < answers_after { Err(Fault::new(FaultKind::NotSent, "refused")) } else { Ok(facts) }
+            })
+        }));
+        let asked = tokio::spawn(async move { desk.allocate(&call(), ask()).await });
+        played.answer(Err(Refused::Rejected(Rejection::TemplateUnread { template: TEMPLATE }))).await;
+        if served {
+            let (command, _end) = played.begin(allocating()).await;
+            assert!(matches!(command, Command::Allocate(Allocate { facts: Some(_), .. })), "{command:?}");
+            asked.abort();
+        } else {
+            let refusal = asked.await.unwrap().unwrap_err();
+            assert_eq!(refusal.to_string(), "template 9009 cannot be used: refused");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_pve_is_told_of_the_stop() {
+    let silent = || async { Err(Fault::new(FaultKind::NotSent, "refused")) };
+    let (desk, mut played) = desk_reading(Arc::new(move |_| Box::pin(silent())));
+    let asked = tokio::spawn(async move { desk.allocate(&call(), ask()).await });
+    played.answer(Err(Refused::Rejected(Rejection::TemplateUnread { template: TEMPLATE }))).await;
+    played.publish(|published| {
+        let mut state = (*published.state).clone();
+        state.service.phase = ServicePhase::Stopping;
+        published.state = Arc::new(state);
+    });
+    let refusal = asked.await.unwrap().unwrap_err();
+    assert!(matches!(refusal, Refusal::Engine(Refused::Rejected(Rejection::Stopping))), "{refusal:?}");
+}
+
 async fn seen_out(way: WayOut, end: Option<Envelope>) -> Result<Answer<()>, Refusal> {
     let (desk, mut played) = desk();
     let asked = tokio::spawn(async move {

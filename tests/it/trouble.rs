@@ -288,6 +288,34 @@ async fn requests_wait_while_pve_is_away_and_are_served_when_it_returns() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_wait_also_for_a_template_that_the_pool_has_never_seen() {
+    let mut world = World::new().set("POOL_TEMPLATES", "");
+    world.sim.front_end_down();
+    world.start().await;
+    let waiting = world.allocating("box");
+    world.until("PVE to be missed", |state| !state.pve_reachable()).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert!(!waiting.is_finished());
+    world.sim.front_end_up();
+    assert_eq!(waiting.await.expect("an answer").ok()["vmid"], 201);
+    world.settle().await;
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_pve_never_hears_ends_when_its_time_is_up() {
+    let mut world = World::new().set("POOL_TEMPLATES", "");
+    world.sim.front_end_down();
+    world.start().await;
+    let asked = world.clock.now();
+    let answer = world.allocate("box").await;
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert_eq!(answer.body["code"], "allocate_timeout", "{}", answer.body);
+    let waited = world.clock.now().since(asked);
+    assert!(Duration::from_secs(109) < waited && waited < Duration::from_mins(2), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn sandboxes_that_become_templates_and_their_clones_are_never_touched_or_adopted() {
     let world = World::new().set("POOL_TARGET_SIZE", "1").set("POOL_MIN_SIZE", "0").full().await;
     world.allocate("box").await.ok();
