@@ -179,10 +179,19 @@ impl Desk {
     /// Returns when PVE was compared with State for the first time.
     async fn compared(&self, template: Vmid, until: Timestamp) -> Result<(), Refusal> {
         let mut watch = self.engine.watch();
-        let compared = watch.wait_for(|published| published.state.service.reconciled);
+        let compared = watch.wait_for(|published| {
+            let service = &published.state.service;
+            service.reconciled || needs_a_person(service.reconcile_fault.as_ref())
+        });
         tokio::select! {
             biased;
-            compared = compared => compared.map(drop).map_err(|_| Refused::Stopped.into()),
+            compared = compared => {
+                let service = &compared.map_err(|_| Refused::Stopped)?.state.service;
+                match service.reconcile_fault.clone().filter(|_| !service.reconciled) {
+                    Some(fault) => Err(Refusal::TemplateUnreadable { template, fault }),
+                    None => Ok(()),
+                }
+            }
             () = self.stopping() => Err(Refused::Rejected(Rejection::Stopping).into()),
             () = self.clock.sleep_until(until) => Err(Refusal::AllocationFailed {
                 code: FailureCode::AllocateTimeout,
@@ -370,6 +379,10 @@ impl Desk {
             std::future::pending::<()>().await;
         }
     }
+}
+
+fn needs_a_person(fault: Option<&Fault>) -> bool {
+    fault.is_some_and(|fault| fault.kind.is_permanent())
 }
 
 async fn left(outcome: Outcome, vmid: Vmid, way: WayOut) -> Result<Answer<()>, Refusal> {

@@ -76,8 +76,9 @@ async fn round(engine: &Engine, site: &Site, seen: &Published, strangers: &mut S
     let observation = match compare(site, &seen.state, strangers).await {
         Ok(findings) => reconciled(seen, findings),
         Err(fault) => {
-            tracing::warn!(%fault, "PVE's inventory cannot be had");
-            None
+            tracing::debug!(%fault, "PVE's inventory cannot be had");
+            // An outage has a report of its own.
+            site.outage().is_none().then_some(Observation::ReconcileFailed { fault })
         }
     };
     let outage = site.outage().map(|reason| Observation::PveUnreachable { reason });
@@ -89,8 +90,11 @@ async fn round(engine: &Engine, site: &Site, seen: &Published, strangers: &mut S
     true
 }
 
-/// What there is to report: a comparison without findings is news only if it is the first.
+/// What there is to report: a comparison without findings is news only if it is the first, or the first
+/// that succeeds again.
 fn reconciled(seen: &Published, findings: Vec<Finding>) -> Option<Observation> {
-    let is_news = !findings.is_empty() || !seen.state.service.reconciled;
+    let is_news = !findings.is_empty()
+        || !seen.state.service.reconciled
+        || seen.state.service.reconcile_fault.is_some();
     is_news.then_some(Observation::Reconciled { as_of: seen.head, findings })
 }

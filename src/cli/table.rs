@@ -76,6 +76,8 @@ fn service(service: &Value, head: &Value) -> String {
             text,
             "\n! PVE cannot be reached since {since}: {reason}. `sandbox-pool doctor` says more."
         );
+    } else if let Some(why) = service["reconcile_reason"].as_str() {
+        let _ = write!(text, "\n! PVE does not show its containers: {why}. `sandbox-pool doctor` says more.");
     } else if service["reconciled"] == Value::Bool(false) {
         text += "\n! PVE was not compared with the log yet.";
     }

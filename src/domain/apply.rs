@@ -44,7 +44,11 @@ impl State {
             Event::ServiceStopped(_) => self.service.phase = ServicePhase::Stopped,
             Event::PveUnreachable(e) => self.service.pve_unreachable = Some((at, e.reason.clone())),
             Event::PveReachable(_) => self.service.pve_unreachable = None,
-            Event::Reconciled(_) => self.service.reconciled = true,
+            Event::ReconcileFailed(e) => self.service.reconcile_fault = Some(e.fault.clone()),
+            Event::Reconciled(_) => {
+                self.service.reconciled = true;
+                self.service.reconcile_fault = None;
+            }
             Event::TemplateAdded(_)
             | Event::TemplateConfigured(_)
             | Event::TemplateWarmed(_)
@@ -110,6 +114,7 @@ impl State {
             started_at: self.at,
             phase: ServicePhase::Running,
             reconciled: false,
+            reconcile_fault: None,
             pve_unreachable: None,
         };
         self.settings = e.settings.clone();

@@ -226,6 +226,11 @@ pub enum Observation {
         /// By what.
         by: Hindrance,
     },
+    /// PVE answers, but does not give its inventory.
+    ReconcileFailed {
+        /// Why.
+        fault: Fault,
+    },
     /// PVE's whole inventory was compared with State.
     Reconciled {
         /// Head of the log when the look began.

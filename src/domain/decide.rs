@@ -106,6 +106,7 @@ impl Tx<'_> {
             Observation::RenamedBack { vmid, as_of, hostname } => self.renamed_back(vmid, as_of, hostname),
             Observation::Destroyed { vmid, as_of: _ } => self.destroyed(vmid),
             Observation::Hindered { vmid, as_of, by } => self.hindered(vmid, as_of, by),
+            Observation::ReconcileFailed { fault } => self.reconcile_failed(fault),
             Observation::Reconciled { as_of, findings } => self.reconciled(as_of, findings),
         }
     }

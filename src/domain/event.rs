@@ -185,7 +185,12 @@ events! {
     }
     /// PVE answers again.
     PveReachable {}
-    /// PVE's inventory was compared with State for the first time since the start.
+    /// PVE answers, but its inventory cannot be had: until it can, nothing is known to be lost or found.
+    ReconcileFailed {
+        /// Why.
+        fault: Fault,
+    }
+    /// PVE's inventory was compared with State for the first time since the start, or since that failed.
     Reconciled {
         /// Containers of the pool that were found.
         containers: u32,
@@ -855,6 +860,7 @@ impl Event {
             | Self::ServiceStopped(_)
             | Self::PveUnreachable(_)
             | Self::PveReachable(_)
+            | Self::ReconcileFailed(_)
             | Self::Reconciled(_)
             | Self::AllocationResumed(_)
             | Self::ContainerRenamed(_)
@@ -923,6 +929,7 @@ impl Event {
             | Self::ServiceStopped(_)
             | Self::PveUnreachable(_)
             | Self::PveReachable(_)
+            | Self::ReconcileFailed(_)
             | Self::Reconciled(_)
             | Self::TemplateAdded(_)
             | Self::TemplateConfigured(_)

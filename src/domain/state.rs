@@ -64,6 +64,8 @@ pub struct Service {
     pub phase: ServicePhase,
     /// PVE was compared with State since the start.
     pub reconciled: bool,
+    /// Why PVE does not give its inventory, if the last comparison failed for that.
+    pub reconcile_fault: Option<Fault>,
     /// Since when PVE does not answer, and what the connection said.
     pub pve_unreachable: Option<(Timestamp, String)>,
 }

@@ -111,7 +111,8 @@ fn is_harmful(c: char) -> bool {
 
 /// Red for what a person should look at, yellow for what is tried again, green for what is done.
 fn colour(type_name: &str) -> &'static str {
-    const BAD: [&str; 4] = ["ContainerLost", "ContainerQuarantined", "OwnershipDoubted", "PveUnreachable"];
+    const BAD: [&str; 5] =
+        ["ContainerLost", "ContainerQuarantined", "OwnershipDoubted", "PveUnreachable", "ReconcileFailed"];
     const PASSING: [&str; 5] =
         ["ActionDelayed", "AllocationRequeued", "CloneRetryScheduled", "CloneUncertain", "TemplateBackedOff"];
     const DONE: [&str; 8] = [

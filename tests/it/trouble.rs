@@ -216,6 +216,29 @@ async fn a_token_that_is_revoked_for_a_minute_costs_no_container() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wrong_token_is_a_clear_reason_also_before_pve_was_ever_looked_at() {
+    let mut world = World::new();
+    world.sim.set_token_enabled(DEMO_TOKEN, false);
+    world.start().await;
+    let answer = world.allocate("box").await;
+    assert_eq!((answer.status, &answer.body["code"]), (502, &json!("pve_refused")), "{}", answer.body);
+    assert!(answer.body["detail"].as_str().expect("a detail").contains("Authentication failed"));
+    let ready = world.get("/ready").await;
+    assert_eq!((ready.status, &ready.body["checks"]["reconciled"]), (503, &json!(false)));
+    let status = world.get("/status").await.ok();
+    for reason in [&ready.body["checks"]["reconcile_reason"], &status["service"]["reconcile_reason"]] {
+        assert!(reason.as_str().expect("a reason").contains("Authentication failed"), "{reason}");
+    }
+    world.sim.set_token_enabled(DEMO_TOKEN, true);
+    world.settle().await;
+    assert_eq!(world.count("ReconcileFailed"), 1, "one event, however often it failed");
+    assert_eq!(world.get("/ready").await.status, 200);
+    world.allocate("box").await.ok();
+    world.settle().await;
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_container_that_does_not_start_is_replaced_and_the_caller_gets_the_next() {
     let world = World::new().full().await;
     let exitstatus = "startup for container '201' failed".to_owned();

@@ -7,9 +7,9 @@ use super::Tx;
 use crate::domain::command::{Discovered, Finding};
 use crate::domain::event::{
     ContainerDiscovered, ContainerMoved, ContainerQuarantined, LeaveReason, OwnershipConfirmed,
-    OwnershipDoubted, Reconciled, RemovalRequested, TemplateAdded,
+    OwnershipDoubted, ReconcileFailed, Reconciled, RemovalRequested, TemplateAdded,
 };
-use crate::domain::fault::FaultKind;
+use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{CloneId, Seq, Vmid};
 use crate::domain::state::{Container, HandOut, Phase};
 
@@ -18,9 +18,17 @@ impl Tx<'_> {
         for finding in findings {
             self.found(as_of, finding);
         }
-        if !self.state.service.reconciled {
+        if !self.state.service.reconciled || self.state.service.reconcile_fault.is_some() {
             let containers = u32::try_from(self.state.containers.len()).unwrap_or(u32::MAX);
             self.emit(Reconciled { containers });
+        }
+    }
+
+    pub(super) fn reconcile_failed(&mut self, fault: Fault) {
+        // The same trouble in other words is no news.
+        let known = self.state.service.reconcile_fault.as_ref().is_some_and(|it| it.kind == fault.kind);
+        if !known {
+            self.emit(ReconcileFailed { fault });
         }
     }
 

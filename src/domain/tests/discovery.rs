@@ -17,6 +17,17 @@ fn the_first_comparison_is_an_event_and_the_others_are_not() {
 }
 
 #[test]
+fn a_comparison_that_fails_is_an_event_once_and_the_next_that_does_not_ends_it() {
+    let mut pool = Pool::new();
+    let failed = |kind| Observation::ReconcileFailed { fault: fault(kind) };
+    pool.see(failed(FaultKind::Unauthorized)).then("ReconcileFailed");
+    pool.see(failed(FaultKind::Unauthorized)).then("");
+    pool.see(failed(FaultKind::ClusterDegraded)).then("ReconcileFailed");
+    pool.see(Observation::Reconciled { as_of: Seq(0), findings: vec![] }).then("Reconciled");
+    pool.see(Observation::Reconciled { as_of: Seq(0), findings: vec![] }).then("");
+}
+
+#[test]
 fn a_container_of_the_pool_is_adopted() {
     let mut pool = Pool::new();
     pool.found(Finding::Discovered(stray(300, None))).then("TemplateAdded 9009; ContainerDiscovered 300");

@@ -115,7 +115,7 @@ function showStatus(status) {
   const health = [
     [service.pve_reachable, "PVE answers", `PVE is away since ${service.pve_unreachable_since ? clock(service.pve_unreachable_since) : "?"}`],
     [!service.unwritable, "log writable", `log: ${service.unwritable}`],
-    [service.reconciled, "compared with PVE", "not yet compared with PVE"],
+    [service.reconciled && !service.reconcile_reason, "compared with PVE", service.reconcile_reason ? `PVE cannot be compared: ${service.reconcile_reason}` : "not yet compared with PVE"],
   ];
   $("health").replaceChildren(...health.map(([good, yes, no]) =>
     element("li", { class: `badge ${good ? "good" : "bad"}` }, good ? `✓ ${yes}` : `⚠ ${no}`)));

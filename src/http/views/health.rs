@@ -75,8 +75,11 @@ pub struct Checks {
     pub pve_reachable: bool,
     /// The event log takes events.
     pub log_writable: bool,
-    /// PVE was compared with the log since the start.
+    /// PVE was compared with the log since the start, and still lets itself be compared.
     pub reconciled: bool,
+    /// Why PVE does not let itself be compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconcile_reason: Option<String>,
 }
 
 impl Health {
@@ -113,7 +116,8 @@ impl Readiness {
             running: service.phase == ServicePhase::Running,
             pve_reachable: published.state.pve_reachable(),
             log_writable: published.unwritable.is_none(),
-            reconciled: service.reconciled,
+            reconciled: service.reconciled && service.reconcile_fault.is_none(),
+            reconcile_reason: service.reconcile_fault.as_ref().map(ToString::to_string),
         };
         let ready = checks.running && checks.pve_reachable && checks.log_writable && checks.reconciled;
         Self { ready, checks }

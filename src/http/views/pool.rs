@@ -60,6 +60,9 @@ pub struct ServiceStatus {
     pub phase: ServicePhase,
     /// PVE was compared with the log since the start.
     pub reconciled: bool,
+    /// Why PVE does not let itself be compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconcile_reason: Option<String>,
     /// PVE answers.
     pub pve_reachable: bool,
     /// Since when PVE does not answer.
@@ -242,6 +245,7 @@ impl ServiceStatus {
             started_at: service.started_at,
             phase: service.phase,
             reconciled: service.reconciled,
+            reconcile_reason: service.reconcile_fault.as_ref().map(ToString::to_string),
             pve_reachable: unreachable.is_none(),
             pve_unreachable_since: unreachable.map(|(since, _)| *since),
             pve_reason: unreachable.map(|(_, reason)| reason.clone()),
