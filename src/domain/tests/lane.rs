@@ -114,3 +114,13 @@ fn a_clone_that_is_not_due_yet_waits() {
     pool.allocate("a").prepared(T).sent(200, Err(super::pool::fault(FaultKind::Locked))).plans("");
     pool.later(7).plans("PrepareClone 9009");
 }
+
+#[test]
+fn a_waiter_whose_name_is_not_free_yet_takes_from_the_inventory() {
+    for (min, other) in [(2, sizes(0, 1)), (0, sizes(0, 0))] {
+        let mut pool = Pool::with(|settings| settings.clone_concurrency = 2).stocked(2);
+        pool.run(put(U, other)).warm(U, Some(1)).run(put(T, sizes(min, 2)));
+        pool.allocate("a").renamed(200).start_failed(200).holds("200 removing; 201 ready");
+        pool.plans("PrepareClone 9009; PrepareClone 9010; Destroy 200");
+    }
+}
