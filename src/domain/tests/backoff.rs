@@ -189,3 +189,17 @@ fn tries_count_also_over_two_cancelled_clones() {
     wait_for_the_next_try(&mut pool);
     pool.prepare(T, Err(fault(FaultKind::Locked))).then("CloneRetryScheduled 9009 locked try=2");
 }
+
+#[test]
+fn the_request_that_probes_is_told_when_the_probe_is_taken_away() {
+    let mut pool = Pool::new();
+    pool.allocate("a").prepare(T, Err(fault(FaultKind::NoSpace))).later(30).allocate("b").prepared(T);
+    pool.remove(200).then("RemovalRequested 200 request; AllocationFailed b template_backed_off");
+}
+
+#[test]
+fn a_template_that_lacks_nothing_is_not_probed() {
+    let mut pool = backed_off();
+    pool.found(Finding::Discovered(stray(300, None))).found(Finding::Discovered(stray(301, None)));
+    pool.later(30).then("").plans_no_clone();
+}
