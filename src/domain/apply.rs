@@ -222,13 +222,13 @@ impl State {
             };
             let before = template.interrupted.take().filter(|b| at < b.not_before.after(TRIES_COUNT));
             template.queue.push(match before {
-                Some(before) if template.queue.is_empty() => QueuedClone {
+                Some(before) => QueuedClone {
                     attempt: before.attempt,
                     fault: before.fault,
                     not_before: before.not_before.max(at),
                     ..fresh
                 },
-                Some(_) | None => fresh,
+                None => fresh,
             });
         });
     }

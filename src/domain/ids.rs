@@ -235,7 +235,9 @@ mod tests {
 
     #[test]
     fn an_instance_cannot_pass_for_a_pool_container() {
-        assert!(InstanceId::new("pool-manager", "pool").is_ok());
+        for good in ["pool-manager", "pool-manager-1", "pool--1", "pool-9009"] {
+            assert!(InstanceId::new(good, "pool").is_ok(), "{good}");
+        }
         assert!(InstanceId::new("pool-9009-customer", "pool").is_err());
         assert!(InstanceId::new("Pool-1-x", "pool").is_err());
     }

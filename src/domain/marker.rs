@@ -166,6 +166,8 @@ mod tests {
             assert_eq!(Marker::parse(&format!("{marker}\n")), Some(marker));
         }
         assert_eq!(Marker::parse("sandbox-pool:v1 vmid=205 clone=x template=9009"), None);
+        let unnameable = format!("{} instance=-box", marker(None));
+        assert_eq!(Marker::parse(&unnameable), None);
         assert_eq!(Marker::parse("my notes"), None);
     }
 

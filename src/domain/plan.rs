@@ -324,18 +324,18 @@ fn clone_timeout(state: &State) -> Duration {
     Settings::seconds(state.settings.clone_timeout_seconds)
 }
 
-/// What the template's next clone is for, as things are now.
+/// What the template's next clone is for, as things are now; none is under way.
 pub(super) fn next_purpose(state: &State, vmid: Vmid, template: &Template) -> ClonePurpose {
     let sizes = state.sizes(vmid);
     let waiting = u32::try_from(template.line.len()).unwrap_or(u32::MAX);
-    let coming = state.ready_count(vmid) + template.counts.creating;
+    let ready = state.ready_count(vmid);
     if template.backoff.is_some() {
         ClonePurpose::Probe
-    } else if waiting > coming {
+    } else if waiting > ready {
         ClonePurpose::Waiter
-    } else if coming - waiting < sizes.min {
+    } else if ready - waiting < sizes.min {
         ClonePurpose::Urgent
-    } else if coming - waiting < sizes.target {
+    } else if ready - waiting < sizes.target {
         ClonePurpose::Refill
     } else {
         ClonePurpose::Warm

@@ -90,4 +90,11 @@ mod tests {
         assert_eq!(last.after(Duration::from_secs(1)), last);
         assert_eq!(Timestamp::parse(&last.to_string()), Some(last));
     }
+
+    #[test]
+    fn a_span_later_and_the_same_span_earlier_is_where_it_began() {
+        let at = Timestamp(1_795_489_579_007);
+        assert_eq!(at.before(Duration::from_millis(7)), Timestamp(1_795_489_579_000));
+        assert_eq!(at.after(Duration::from_hours(24)).before(Duration::from_hours(24)), at);
+    }
 }

@@ -350,9 +350,6 @@ fn note(envelope: &Envelope) {
     if !tracing::enabled!(tracing::Level::INFO) {
         return;
     }
-    if !tracing::enabled!(tracing::Level::INFO) {
-        return;
-    }
     let mut data = serde_json::to_value(&envelope.event).unwrap_or_default();
     if let Some(fields) = data.as_object_mut() {
         fields.remove("metadata");

@@ -160,3 +160,64 @@ impl DiskFile for File {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A file that takes three bytes at most, and is interrupted before each.
+    #[derive(Default)]
+    struct Reluctant(Mutex<(Vec<u8>, bool)>);
+
+    impl DiskFile for Reluctant {
+        fn len(&self) -> io::Result<u64> {
+            Ok(self.0.lock().unwrap().0.len() as u64)
+        }
+        fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+            let (written, interrupted) = &mut *self.0.lock().unwrap();
+            *interrupted = !*interrupted;
+            if *interrupted {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            assert_eq!(offset, written.len() as u64);
+            let taken = &bytes[..bytes.len().min(3)];
+            written.extend_from_slice(taken);
+            Ok(taken.len())
+        }
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn reserve(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_write_that_is_interrupted_or_partial_goes_on() {
+        let file = Reluctant::default();
+        write_all_at(&file, b"all of it", 0).unwrap();
+        assert_eq!(file.0.lock().unwrap().0, b"all of it");
+    }
+
+    #[test]
+    fn a_directory_does_what_it_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Directory::new(dir.path());
+        let file = disk.create("one").unwrap();
+        write_all_at(&*file, b"some bytes", 0).unwrap();
+        file.set_len(4).unwrap();
+        assert_eq!((file.len().unwrap(), read_from(file, 1, u64::MAX).unwrap()), (4, b"ome".to_vec()));
+        disk.rename("one", "two").unwrap();
+        assert_eq!(disk.list().unwrap(), ["two"]);
+        disk.remove("two").unwrap();
+        assert_eq!(disk.list().unwrap(), [""; 0]);
+    }
+}

@@ -51,3 +51,16 @@ fn write_pid(file: &mut File) -> io::Result<()> {
         Ok(()) => file.set_len(text.len() as u64),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_does_not_stop_a_start_and_any_other_error_does() {
+        let mut full = OpenOptions::new().write(true).open("/dev/full").expect("a disk that is always full");
+        assert!(write_pid(&mut full).is_ok());
+        let mut unwritable = File::open("/dev/null").expect("a file that is open to read");
+        assert!(write_pid(&mut unwritable).is_err());
+    }
+}

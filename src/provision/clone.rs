@@ -6,7 +6,7 @@ use super::look::{elsewhere, seen};
 use super::made::{failed, made};
 use super::site::Site;
 use super::task::{self, Pace};
-use super::template::{before, running_clone};
+use super::template::running_clone;
 use crate::domain::command::{CloneEnd, Hindrance, Leftover, Observation};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Upid, Vmid};
@@ -125,7 +125,7 @@ async fn search(
     sent_after: Timestamp,
     give_up_at: Timestamp,
 ) -> Result<Found, Hindrance> {
-    let since = before(sent_after, CLOCK_SKEW);
+    let since = sent_after.before(CLOCK_SKEW);
     let mut held_since = None;
     loop {
         let now = site.clock.now();

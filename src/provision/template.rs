@@ -166,10 +166,5 @@ pub(crate) async fn running_clone(
 
 /// When the oldest clone that may still run began.
 pub(crate) fn longest_ago(site: &Site) -> Timestamp {
-    before(site.clock.now(), LONGEST_CLONE)
-}
-
-/// The instant `span` earlier.
-pub(super) fn before(at: Timestamp, span: Duration) -> Timestamp {
-    Timestamp(at.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    site.clock.now().before(LONGEST_CLONE)
 }

@@ -50,6 +50,8 @@ const UNLESS_SAID: [&str; 2] = ["GET tasks active", "GET cluster/resources type=
 pub(crate) struct Script {
     answers: Mutex<BTreeMap<String, VecDeque<(u16, String)>>>,
     calls: Mutex<Vec<String>>,
+    /// Changes of a configuration that did not say of which one.
+    unguarded: Mutex<Vec<String>>,
 }
 
 impl Script {
@@ -58,7 +60,7 @@ impl Script {
         for (call, (status, text)) in answers {
             by_call.entry((*call).to_owned()).or_default().push_back((*status, (*text).to_owned()));
         }
-        Arc::new(Self { answers: Mutex::new(by_call), calls: Mutex::default() })
+        Arc::new(Self { answers: Mutex::new(by_call), calls: Mutex::default(), unguarded: Mutex::default() })
     }
 
     /// What was asked of PVE beyond reading.
@@ -79,6 +81,10 @@ impl Transport for Script {
     async fn call(&self, request: Request) -> Result<Answer, Unanswered> {
         let call = short(&request);
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
+        let guarded = request.params.iter().any(|(name, value)| name == "digest" && value == "d");
+        if matches!(request.method, Method::Put) && !guarded {
+            self.unguarded.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
+        }
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let scripted = answers.get_mut(&call);
         if scripted.is_none() && UNLESS_SAID.contains(&call.as_str()) {
@@ -185,6 +191,8 @@ async fn act(action: Action, answers: &[(&str, (u16, &str))]) -> (Observation, V
     let script = Script::new(answers);
     let site = Site::new(Pve::new(script.clone()), Clock::virtual_from(EPOCH));
     let observation = perform(&site, action).await;
+    let unguarded = script.unguarded.lock().unwrap_or_else(PoisonError::into_inner);
+    assert!(unguarded.is_empty(), "written whatever had changed since the look: {unguarded:?}");
     (observation, script.writes(), site.outage().is_some())
 }
 

@@ -1,14 +1,18 @@
 //! Comparisons of a scripted PVE with a State: which findings, and how many reads they take.
 
+use std::sync::Arc;
+
 use ulid::Ulid;
 
 use super::compare::{compare, vmid_of};
 use super::stranger::Strangers;
+use super::{may_compare, reconciled};
 use crate::clock::Clock;
-use crate::domain::command::Finding;
+use crate::domain::command::{Finding, Observation};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{AllocationId, CloneId, InstanceId, Seq, Vmid};
-use crate::domain::state::{Container, HandOut, Holding, Phase, State};
+use crate::domain::state::{Container, HandOut, Holding, Phase, ServicePhase, State};
+use crate::engine::Published;
 use crate::provision::site::Site;
 use crate::provision::tests::{
     ENDED_OK, EPOCH, FORBIDDEN, FREE, GONE, POOL_NAME, RUNNING, SILENCE, Script, TAKEN, config, pooled,
@@ -133,6 +137,10 @@ async fn another_name_is_judged_by_the_configuration() {
     ] {
         check(&[container], &renamed, &[(CONFIG, (200, config))], expected).await;
     }
+    check(&[allocated()], &renamed, &[(CONFIG, (200, &foreign))], "lost").await;
+    let unheard_rename = config("box", "HELD", "");
+    let listed = row("box", "stopped", "");
+    check(&[ready()], &listed, &[(CONFIG, (200, &unheard_rename))], "unready config_changed").await;
     let template = pooled(r#","template":1"#);
     let listed = row(POOL_NAME, "stopped", r#","template":1"#);
     check(&[ready()], &listed, &[(CONFIG, (200, &template))], "lost").await;
@@ -149,6 +157,7 @@ async fn an_absent_container_is_lost_only_if_nobody_has_its_vmid() {
         (vec![(CONFIG, GONE), (NEXTID, FREE)], "lost"),
         (vec![(CONFIG, FORBIDDEN), (NEXTID, FREE)], "lost"),
         (vec![(CONFIG, FORBIDDEN), (NEXTID, TAKEN)], ""),
+        (vec![(CONFIG, FORBIDDEN), (NEXTID, TAKEN), (guests, (200, machine))], ""),
         (vec![(CONFIG, GONE), (NEXTID, TAKEN), (guests, (200, none))], ""),
         (vec![(CONFIG, GONE), (NEXTID, TAKEN), (guests, (200, machine))], "lost"),
         (vec![(CONFIG, GONE), (NEXTID, TAKEN), (guests, (200, elsewhere))], ""),
@@ -160,7 +169,8 @@ async fn an_absent_container_is_lost_only_if_nobody_has_its_vmid() {
         check(&[allocated()], none, &answers, expected).await;
     }
     let of_dead_node = Container { node: "pve2".into(), ..ready() };
-    check(&[of_dead_node], none, &[], "").await;
+    let denied = [("GET nodes/pve2/lxc/205/config", GONE), (NEXTID, FREE)];
+    check(&[of_dead_node], none, &denied, "").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -238,11 +248,12 @@ async fn a_stranger_is_read_once_for_each_name() {
         (list, (200, &foreign)),
         (list, (200, &foreign)),
         (list, (200, &other)),
+        (list, (200, &foreign)),
         (CONFIG, (200, &config)),
     ]);
     let site = Site::new(Pve::new(script.clone()), Clock::virtual_from(EPOCH));
     let mut strangers = Strangers::default();
-    for reads in [1, 1, 2, 2] {
+    for reads in [1, 1, 2, 3, 3] {
         assert_eq!(compare(&site, &state(&[]), &mut strangers).await, Ok(vec![]));
         assert_eq!(script.count(CONFIG), reads);
     }
@@ -261,4 +272,47 @@ async fn a_list_that_cannot_be_had_says_nothing() {
         assert!(compare(&site, &state(&[ready()]), &mut Strangers::default()).await.is_err());
         assert_eq!(site.outage().is_some(), outage);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_cannot_tell_is_left_out_and_a_silent_pve_says_nothing() {
+    let nodes = r#"{"data":[{"node":"pve1","status":"online"},{"node":"pve2","status":"online"}]}"#;
+    let denied = [(CONFIG, GONE), (NEXTID, FREE)];
+    for (other, findings) in [((595, "no route"), Some("lost")), (SILENCE, None)] {
+        let mut answers = vec![("GET nodes", (200, nodes)), ("GET lxc", (200, r#"{"data":[]}"#))];
+        answers.extend([("GET nodes/pve2/lxc", other)].iter().chain(&denied));
+        let site = Site::new(Pve::new(Script::new(&answers)), Clock::virtual_from(EPOCH));
+        let found = compare(&site, &state(&[ready()]), &mut Strangers::default()).await.ok();
+        let found = found.map(|findings| findings.iter().map(brief).collect::<Vec<_>>().join(" "));
+        assert_eq!(found.as_deref(), findings, "{other:?}");
+        assert_eq!(site.outage().is_some(), findings.is_none());
+    }
+}
+
+fn published(phase: ServicePhase, reachable: bool, reconciled: bool) -> Published {
+    let mut state = State::default();
+    state.service.phase = phase;
+    state.service.reconciled = reconciled;
+    state.service.pve_unreachable = (!reachable).then(|| (EPOCH, "connection refused".to_owned()));
+    Published { state: Arc::new(state), head: Seq(7), unwritable: None }
+}
+
+#[test]
+fn a_comparison_is_of_use_while_the_service_runs_pve_answers_and_the_log_takes_it() {
+    let running = published(ServicePhase::Running, true, true);
+    assert!(may_compare(&running));
+    assert!(!may_compare(&Published { unwritable: Some("no space".to_owned()), ..running }));
+    assert!(!may_compare(&published(ServicePhase::Running, false, true)));
+    assert!(!may_compare(&published(ServicePhase::Stopping, true, true)));
+}
+
+#[test]
+fn a_comparison_without_findings_is_news_once() {
+    let [first, later] = [false, true].map(|seen| published(ServicePhase::Running, true, seen));
+    let freed = || vec![Finding::Freed { vmid: Vmid(205) }];
+    let news = |findings| Some(Observation::Reconciled { as_of: Seq(7), findings });
+    assert_eq!(reconciled(&first, vec![]), news(vec![]));
+    assert_eq!(reconciled(&first, freed()), news(freed()));
+    assert_eq!(reconciled(&later, vec![]), None);
+    assert_eq!(reconciled(&later, freed()), news(freed()));
 }

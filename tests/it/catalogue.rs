@@ -91,3 +91,25 @@ fn every_sample_validates_decodes_and_applies() {
         assert_eq!(state.head, envelope.seq);
     }
 }
+
+#[test]
+fn an_event_is_about_what_its_payload_names() {
+    for name in Event::TYPES {
+        let sample = read_json(&catalogue().join(name).join("v1.sample.json"));
+        let (event, data) = (envelope(&sample).event, &sample["data"]);
+        let json = |named: Option<Value>| named.unwrap_or_default();
+        assert_eq!(json(event.template().map(|vmid| vmid.0.into())), data["template"], "{name}");
+        assert_eq!(json(event.vmid().map(|vmid| vmid.0.into())), data["vmid"], "{name}");
+        assert_eq!(
+            json(event.allocation_id().map(|id| id.to_string().into())),
+            data["allocation_id"],
+            "{name}"
+        );
+        assert_eq!(
+            json(event.endpoint().map(|endpoint| endpoint.as_str().into())),
+            data["endpoint"],
+            "{name}"
+        );
+        assert_eq!(json(event.fault_kind().map(|kind| kind.code().into())), data["fault"]["kind"], "{name}");
+    }
+}

@@ -163,3 +163,43 @@ fn at_the_cap_a_failed_clone_keeps_its_tries_and_its_pause() {
     pool.then("Removed 200; CloneQueued 9009 waiter").plans("").later(7).plans("PrepareClone 9009");
     pool.prepare(T, Err(fault(FaultKind::Locked))).then("CloneRetryScheduled 9009 locked try=2");
 }
+
+/// The pause of the clone at the head of the queue is over.
+fn wait_for_the_next_try(pool: &mut Pool) {
+    pool.now = pool.state.template(Vmid(T)).unwrap().queue[0].not_before;
+}
+
+#[test]
+fn the_tries_of_a_cancelled_clone_count_for_a_minute_after_its_pause() {
+    for (late, attempt) in [(59, 2), (60, 1)] {
+        let mut pool = Pool::new();
+        pool.allocate("a").prepare(T, Err(fault(FaultKind::Locked)));
+        wait_for_the_next_try(&mut pool);
+        pool.leaves("a").then_has("CloneCancelled 9009").later(late);
+        pool.allocate("b").prepare(T, Err(fault(FaultKind::Locked)));
+        pool.then(&format!("CloneRetryScheduled 9009 locked try={attempt}"));
+    }
+}
+
+#[test]
+fn tries_count_also_over_two_cancelled_clones() {
+    let mut pool = Pool::new();
+    pool.allocate("a").prepare(T, Err(fault(FaultKind::Locked))).leaves("a").allocate("b").leaves("b");
+    pool.allocate("c");
+    wait_for_the_next_try(&mut pool);
+    pool.prepare(T, Err(fault(FaultKind::Locked))).then("CloneRetryScheduled 9009 locked try=2");
+}
+
+#[test]
+fn the_request_that_probes_is_told_when_the_probe_is_taken_away() {
+    let mut pool = Pool::new();
+    pool.allocate("a").prepare(T, Err(fault(FaultKind::NoSpace))).later(30).allocate("b").prepared(T);
+    pool.remove(200).then("RemovalRequested 200 request; AllocationFailed b template_backed_off");
+}
+
+#[test]
+fn a_template_that_lacks_nothing_is_not_probed() {
+    let mut pool = backed_off();
+    pool.found(Finding::Discovered(stray(300, None))).found(Finding::Discovered(stray(301, None)));
+    pool.later(30).then("").plans_no_clone();
+}

@@ -161,3 +161,11 @@ fn at_the_cap_what_is_urgent_goes_before_refill_and_templates_take_turns() {
     pool.found(Finding::Discovered(stray(302, Some("oldest"))));
     assert_eq!(queued(&pool), [0, 1]);
 }
+
+#[test]
+fn at_the_cap_a_release_gives_hope_to_its_own_template_unless_that_is_drained() {
+    let mut pool = capped(1);
+    pool.run(allocate_from(U, "u")).clone(U);
+    pool.renamed(200).started(200).release(200);
+    pool.refuses(allocate("a"), "as many as it may").drain(U).allocate("a").then_has("AllocationQueued a");
+}

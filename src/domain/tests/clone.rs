@@ -83,6 +83,7 @@ fn a_retry_comes_after_the_delay_and_at_most_the_jitter() {
         pool.now = retry_at;
     }
     assert!(pauses.len() > 5, "the pauses are not all the same");
+    assert!(pauses.last().unwrap().as_millis() > 6500, "the jitter is used to its end");
 }
 
 #[test]
@@ -210,4 +211,36 @@ fn a_clone_that_cannot_be_followed_for_whatever_reason_is_looked_at_again_later(
             .then_has("ActionDelayed 200")
             .plans("");
     }
+}
+
+#[test]
+fn a_clone_that_is_refused_at_once_leaves_its_vmid_to_the_next() {
+    let mut pool = Pool::new();
+    pool.allocate("a").prepared(T).sent(200, Err(fault(FaultKind::Locked))).later(7);
+    pool.prepared(T).then("CloneStarted 200");
+    pool.submitted(200).clone_failed(200, FaultKind::Locked, Leftover::Nothing).later(7);
+    pool.prepared(T).then("CloneStarted 201");
+}
+
+#[test]
+fn whether_clones_can_be_linked_is_learnt_where_it_was_asked() {
+    for (mode, linkable, learnt) in [
+        (CloneMode::Auto, true, true),
+        (CloneMode::Auto, false, false),
+        (CloneMode::Linked, true, true),
+        (CloneMode::Full, true, true),
+    ] {
+        let mut pool = Pool::with(|settings| settings.clone_mode = mode);
+        let outcome = Prepared { linkable, ..pool.lookup() };
+        pool.allocate("a").prepare(T, Ok(outcome));
+        assert_eq!(pool.state.template(Vmid(T)).unwrap().linkable, Some(learnt), "{mode:?} {linkable}");
+    }
+}
+
+#[test]
+fn a_lock_says_nothing_about_linked_clones() {
+    let mut pool = Pool::new();
+    pool.allocate("a").prepared(T).sent(200, Err(fault(FaultKind::Locked))).later(7);
+    let plan = pool.plan();
+    assert!(matches!(&plan.actions[0], Action::PrepareClone { linkable: Some(true), .. }), "{plan:?}");
 }

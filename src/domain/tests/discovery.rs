@@ -118,6 +118,8 @@ fn a_container_that_moved_is_known_where_it_is() {
     let mut pool = Pool::new().stocked(1);
     let moved = |node: &str| Finding::Moved { vmid: Vmid(200), node: node.into() };
     pool.found(moved("pve1")).then("").found(moved("pve2")).then("ContainerMoved 200 pve2");
+    pool.found(moved("pve2")).then("");
+    assert_eq!(pool.container(200).node.as_str(), "pve2");
 }
 
 #[test]

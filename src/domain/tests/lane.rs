@@ -1,6 +1,7 @@
 //! The clone lane: what is cloned next, and how many at once.
 
 use super::pool::{Pool, T, U, allocate_from, put};
+use crate::domain::command::Observation;
 use crate::domain::fault::FaultKind;
 use crate::domain::ids::Vmid;
 use crate::domain::plan::Action;
@@ -113,4 +114,30 @@ fn a_clone_that_is_not_due_yet_waits() {
     let mut pool = Pool::new();
     pool.allocate("a").prepared(T).sent(200, Err(super::pool::fault(FaultKind::Locked))).plans("");
     pool.later(7).plans("PrepareClone 9009");
+}
+
+#[test]
+fn a_waiter_whose_name_is_not_free_yet_takes_from_the_inventory() {
+    for (min, other) in [(2, sizes(0, 1)), (0, sizes(0, 0))] {
+        let mut pool = Pool::with(|settings| settings.clone_concurrency = 2).stocked(2);
+        pool.run(put(U, other)).warm(U, Some(1)).run(put(T, sizes(min, 2)));
+        pool.allocate("a").renamed(200).start_failed(200).holds("200 removing; 201 ready");
+        pool.plans("PrepareClone 9009; PrepareClone 9010; Destroy 200");
+    }
+}
+
+#[test]
+fn a_look_up_that_ends_when_its_clone_may_not_start_any_more_starts_none() {
+    let mut pool = Pool::new();
+    pool.allocate("a").run(allocate_from(U, "b"));
+    let looked_up = |pool: &Pool| Observation::ClonePrepared {
+        clone_id: pool.state.template(Vmid(U)).unwrap().queue[0].clone_id,
+        template: Vmid(U),
+        outcome: Ok(pool.lookup()),
+    };
+    let the_lane_is_taken = looked_up(pool.prepared(T));
+    pool.see(the_lane_is_taken).then("").submitted(200).made(200);
+    pool.prepare(U, Err(super::pool::fault(FaultKind::Locked)));
+    let it_is_to_wait = looked_up(&pool);
+    pool.see(it_is_to_wait).then("").later(7).prepared(U).then("CloneStarted 201");
 }

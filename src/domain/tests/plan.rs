@@ -1,8 +1,13 @@
 //! What should be running, and when that changes by time alone.
 
+use std::time::Duration;
+
 use super::pool::{Pool, T, U, allocate_from, fault};
 use crate::domain::command::Observation;
+use crate::domain::event::Event;
 use crate::domain::fault::FaultKind;
+use crate::domain::ids::Vmid;
+use crate::domain::plan::Action;
 
 fn unreachable() -> Observation {
     Observation::PveUnreachable { reason: "connection refused".to_owned() }
@@ -56,4 +61,34 @@ fn a_stopped_service_plans_nothing_and_never_wakes() {
     let mut pool = Pool::new().stocked(1);
     pool.allocate("a").run(crate::domain::command::Command::Stop).plans("");
     assert_eq!(pool.plan().wake_at, None);
+}
+
+#[test]
+fn a_pool_at_rest_sleeps() {
+    let mut pool = Pool::new().stocked(2);
+    pool.handed_out("box");
+    assert_eq!(pool.plan().wake_at, None);
+}
+
+#[test]
+fn an_action_names_the_event_that_led_to_it() {
+    let mut pool = Pool::new().stocked(1);
+    pool.allocate("a").allocate("b").plans("Rename 200; PrepareClone 9009");
+    let causes: Vec<_> = pool.plan().actions.iter().map(Action::cause).collect();
+    let (Some(seq), None) = (causes[0], causes[1]) else { panic!("{causes:?}") };
+    let cause = pool.log.iter().find(|envelope| envelope.seq == seq).unwrap();
+    assert!(matches!(&cause.event, Event::Allocated(e) if e.instance_id.as_str() == "a"), "{cause:?}");
+}
+
+#[test]
+fn a_start_is_expected_to_take_as_long_as_those_before() {
+    let mut pool = Pool::new().stocked(3);
+    for (vmid, expected, took) in [(200, None, 900), (201, Some(900), 1300), (202, Some(1000), 1000)] {
+        pool.allocate(&format!("box-{vmid}")).renamed(vmid);
+        let plan = pool.plan();
+        let Action::Start { expected: is, .. } = &plan.actions[0] else { panic!("{plan:?}") };
+        assert_eq!(*is, expected.map(Duration::from_millis));
+        let as_of = pool.container(vmid).touched;
+        pool.see(Observation::Started { vmid: Vmid(vmid), as_of, duration_ms: Some(took) });
+    }
 }

@@ -17,6 +17,7 @@ pub(super) fn hold_in(state: &State) {
     nobody_shares_a_container_and_no_instance_has_two_places(state);
     lines_and_waiters_agree(state);
     one_clone_of_a_template_at_a_time(state);
+    the_tries_of_a_cancelled_clone_are_for_the_next_that_is_queued(state);
     if state.service.phase == ServicePhase::Running {
         inventory_stays_within_its_maximum(state);
         drained_templates_keep_nobody_waiting(state);
@@ -92,6 +93,12 @@ fn lines_and_waiters_agree(state: &State) {
 fn one_clone_of_a_template_at_a_time(state: &State) {
     for (vmid, template) in &state.templates {
         assert!(template.counts.creating <= 1, "template {vmid} has two clones under way");
+    }
+}
+
+fn the_tries_of_a_cancelled_clone_are_for_the_next_that_is_queued(state: &State) {
+    for (vmid, template) in &state.templates {
+        assert!(template.interrupted.is_none() || template.queue.is_empty(), "template {vmid} keeps tries");
     }
 }
 

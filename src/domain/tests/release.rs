@@ -37,6 +37,13 @@ fn under_recycle_one_that_nobody_was_given_is_ready_again() {
 }
 
 #[test]
+fn under_recycle_one_that_was_started_for_a_caller_that_left_is_destroyed() {
+    let mut pool = Pool::with(|settings| settings.release_policy = ReleasePolicy::Recycle).stocked(1);
+    pool.allocate("box").renamed(200).leaves("box").parked(200);
+    pool.then_has("Released 200 spent; RemovalRequested 200 recycled");
+}
+
+#[test]
 fn a_ready_one_is_released_already() {
     let mut pool = Pool::new().stocked(1);
     pool.release(200).then("");

@@ -4,6 +4,7 @@ use super::pool::{Pool, T, doubt, fault, remove};
 use crate::domain::command::{Finding, Hindrance, Observation};
 use crate::domain::fault::FaultKind;
 use crate::domain::ids::{Seq, Vmid};
+use crate::domain::plan::Action;
 
 #[test]
 fn a_ready_container_is_destroyed_and_replaced() {
@@ -107,5 +108,13 @@ fn what_is_destroyed_is_removed_whenever_that_is_heard() {
 fn the_instances_name_is_freed_before_the_end() {
     let mut pool = Pool::new().stocked(1);
     pool.handed_out("box");
-    pool.remove(200).renamed_back(200).then("ContainerRenamed 200 pool").destroyed(200).then("Removed 200");
+    let rename_back = |pool: &Pool| match &pool.plan().actions[0] {
+        Action::Destroy { rename_back, .. } => rename_back.clone(),
+        other => panic!("{other:?}"),
+    };
+    pool.remove(200);
+    assert_eq!(rename_back(&pool), Some(pool.container(200).pool_hostname("pool")));
+    pool.renamed_back(200).then("ContainerRenamed 200 pool");
+    assert_eq!(rename_back(&pool), None);
+    pool.destroyed(200).then("Removed 200");
 }

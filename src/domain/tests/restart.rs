@@ -122,3 +122,12 @@ fn a_clock_that_ran_back_does_not_take_time_back() {
     pool.run(Command::Tick).leaves("a");
     assert_eq!(pool.state.at, at);
 }
+
+#[test]
+fn until_pve_was_looked_at_only_who_waits_gets_clones() {
+    let mut pool = Pool::sized(0, 1, 10);
+    pool.plans("PrepareClone 9009").restart().plans("");
+    pool.allocate("a").plans("PrepareClone 9009").leaves("a").plans("");
+    pool.see(Observation::Reconciled { as_of: pool.state.head, findings: Vec::new() }).then("Reconciled");
+    pool.plans("PrepareClone 9009");
+}

@@ -160,3 +160,11 @@ fn enormous_sizes_queue_a_bounded_number_of_clones() {
     pool.clone(T);
     pool.then_has("Allocated 200 box");
 }
+
+#[test]
+fn a_release_counts_what_is_being_made_against_the_maximum() {
+    let mut pool = Pool::new().stocked(2);
+    pool.handed_out("box");
+    pool.put(T, 0, 2, 2).prepared(T).then("CloneStarted 202");
+    pool.release(200).parked(200).then("Released 200 spent; RemovalRequested 200 surplus");
+}

@@ -110,18 +110,24 @@ fn a_template_without_containers_or_settings_leaves_after_a_day() {
 
 #[test]
 fn a_template_whose_clones_never_worked_leaves_too() {
-    let mut pool = Pool::sized(0, 2, 10);
-    let began = pool.now;
-    while pool.state.template(Vmid(T)).is_some() {
-        assert!(pool.now.since(began).as_secs() < 90_000, "it never leaves");
-        if pool.plan().actions.is_empty() {
-            pool.now = pool.plan().wake_at.unwrap();
-            pool.run(Command::Tick);
-        } else {
-            pool.prepare(T, Err(fault(FaultKind::NoSpace)));
+    for sent in [false, true] {
+        let mut pool = Pool::sized(0, 2, 10);
+        let began = pool.now;
+        while pool.state.template(Vmid(T)).is_some() {
+            assert!(pool.now.since(began).as_secs() < 90_000, "it never leaves");
+            if pool.plan().actions.is_empty() {
+                pool.now = pool.plan().wake_at.unwrap();
+                pool.run(Command::Tick);
+            } else if sent {
+                pool.prepared(T);
+                let vmid = pool.creating();
+                pool.sent(vmid, Err(fault(FaultKind::NoSpace)));
+            } else {
+                pool.prepare(T, Err(fault(FaultKind::NoSpace)));
+            }
         }
+        pool.then_has("TemplateRemoved 9009");
     }
-    pool.then_has("TemplateRemoved 9009");
 }
 
 #[test]

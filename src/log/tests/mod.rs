@@ -6,6 +6,7 @@ mod offline_use;
 mod past;
 mod reading;
 mod recovery;
+mod retention;
 mod round_trip;
 mod writing;
 

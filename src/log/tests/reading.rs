@@ -1,6 +1,11 @@
 //! Reading by position: memory and segments give the same, at any page size, while the writer goes on.
 
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
+use crate::log::disk::{Disk, DiskFile};
 
 #[test]
 fn memory_and_segments_give_the_same() {
@@ -125,4 +130,141 @@ fn pruning_moves_the_oldest_but_never_past_the_snapshots() {
     let opened = open_memory(&disk, Options { build: "2.0.0".to_owned(), ..small_segments() });
     assert_eq!(opened.projection.facts(), fold(&events).facts(), "another build must take the snapshot");
     assert_eq!(read_everything(&opened.reader, 5), events[usize::try_from(oldest.0).unwrap() - 1..]);
+}
+
+#[test]
+fn the_newest_records_are_in_memory_as_far_as_their_number_and_bytes_may_be() {
+    let disk = MemoryDisk::default();
+    let mut opened = open_memory(&disk, options());
+    append(&mut opened.writer, &[1; 10]);
+    let all = opened.reader.read(Seq(0), 10, Seq(10)).unwrap();
+    let last_three: usize = all[7..].iter().map(|record| record.json.len()).sum();
+    for (records, bytes) in [(3, usize::MAX), (100, last_three)] {
+        let few = Options { recent_records: records, recent_bytes: bytes, ..options() };
+        let disk = MemoryDisk::default();
+        let mut opened = open_memory(&disk, few);
+        append(&mut opened.writer, &[1; 10]);
+        let recent = |after| opened.reader.is_recent(Seq(after));
+        assert_eq!([5, 6, 7, 9, 10].map(recent), [false, false, true, true, true], "{records} {bytes}");
+        disk.put(&first_segment(), b"");
+        let from_memory = opened.reader.read(Seq(7), 9, Seq(10)).unwrap();
+        assert_eq!(from_memory.len(), 3, "it needs no disk");
+    }
+}
+
+#[test]
+fn behind_the_head_nothing_is_waited_for() {
+    let disk = MemoryDisk::default();
+    let mut opened = open_memory(&disk, Options { recent_records: 0, ..options() });
+    assert_eq!(opened.reader.log_id(), 0x0bad_cafe);
+    append(&mut opened.writer, &[3]);
+    assert_eq!([0, 2, 3, 4].map(|after| opened.reader.is_recent(Seq(after))), [false, false, true, true]);
+}
+
+#[test]
+fn a_segment_that_is_missing_is_an_error_of_the_disk() {
+    let disk = MemoryDisk::default();
+    let mut opened = open_memory(&disk, Options { recent_records: 0, ..options() });
+    append(&mut opened.writer, &[3]);
+    Disk::remove(&disk, &first_segment()).unwrap();
+    let read = opened.reader.read(Seq(0), 9, Seq(9));
+    assert!(matches!(read, Err(ReadError::Io { .. })), "{read:?}");
+}
+
+#[test]
+fn a_sealed_segment_may_end_in_a_very_long_line() {
+    let disk = MemoryDisk::default();
+    let long = Options { segment_bytes: 1000, ..options() };
+    let mut opened = open_memory(&disk, long.clone());
+    let mut events = vec![batch(Seq(0), 1).remove(0)];
+    events[0].event = PveUnreachable { reason: "x".repeat(200_000) }.into();
+    opened.writer.append(&[events.clone()]).unwrap();
+    for _ in 0..3 {
+        events.extend(append(&mut opened.writer, &[1]));
+        opened.writer.snapshot(&fold(&events)).unwrap();
+    }
+    drop(opened);
+    let again = open_memory(&disk, long);
+    assert_eq!((again.report.head, again.report.replayed), (Seq(4), 0));
+}
+
+/// A disk that counts the bytes that are read from it.
+struct Counting {
+    disk: MemoryDisk,
+    read: Arc<AtomicUsize>,
+}
+
+struct CountingFile {
+    file: Box<dyn DiskFile>,
+    read: Arc<AtomicUsize>,
+}
+
+impl Counting {
+    fn counted(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
+        Box::new(CountingFile { file, read: self.read.clone() })
+    }
+}
+
+impl Disk for Counting {
+    fn path(&self, name: &str) -> PathBuf {
+        self.disk.path(name)
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(self.counted(self.disk.open(name)?))
+    }
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(self.counted(self.disk.create(name)?))
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+    fn sync_dir(&self) -> io::Result<()> {
+        self.disk.sync_dir()
+    }
+}
+
+impl DiskFile for CountingFile {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, offset)?;
+        self.read.fetch_add(read, Ordering::Relaxed);
+        Ok(read)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(bytes, offset)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        self.file.reserve(len)
+    }
+}
+
+#[test]
+fn a_place_in_a_large_segment_is_found_without_reading_all_of_it() {
+    let (disk, read) = (MemoryDisk::default(), Arc::new(AtomicUsize::new(0)));
+    let counting = Arc::new(Counting { disk: disk.clone(), read: read.clone() });
+    let mut opened: Opened<Toy> =
+        open_on(counting, Options { recent_records: 0, ..options() }, None).unwrap();
+    append(&mut opened.writer, &[1; 10_000]);
+    assert!(disk.bytes(&first_segment()).len() > 1_500_000);
+    for after in (0..10_000).step_by(499) {
+        read.store(0, Ordering::Relaxed);
+        let records = opened.reader.read(Seq(after), 1, Seq(u64::MAX)).unwrap();
+        assert_eq!(records[0].envelope.seq, Seq(after + 1));
+        let read = read.load(Ordering::Relaxed);
+        assert!(read < 250_000, "{read} bytes were read for the event behind {after}");
+    }
 }

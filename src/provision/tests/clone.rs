@@ -159,6 +159,7 @@ async fn a_clone_of_unknown_outcome_is_found_or_given_up() {
     let successor = Marker { clone_id: CloneId(Ulid(8)), ..ours() }.to_string();
     let foreign = config("web", &successor, "");
     let reserved = r#"{"data":{"lock":"create"}}"#;
+    let undescribed = r#"{"data":{"lock":"create","hostname":"pool-9009-00000007"}}"#;
     let (runs, none) = (("GET tasks", (200, RUNS)), ("GET tasks", (200, NONE)));
     let of_template = ("GET lxc/9009/config", (200, r#"{"data":{"template":1,"lock":"disk"}}"#));
     let unlocked = ("GET lxc/9009/config", (200, r#"{"data":{"template":1}}"#));
@@ -170,6 +171,7 @@ async fn a_clone_of_unknown_outcome_is_found_or_given_up() {
         (vec![(CONFIG, (200, reserved)), locked, runs, (TASK, RUNNING)], "found"),
         (vec![locked, runs, (TASK, RUNNING)], "found"),
         (vec![locked, made, none], "made false"),
+        (vec![(CONFIG, (200, undescribed)), runs, (TASK, RUNNING)], "found"),
         (vec![locked, none, of_template], "failed interrupted, left pct unlock 9009; pct unlock 205"),
         (vec![locked, runs, (TASK, ENDED_OK), unlocked], "failed interrupted, left pct unlock 205"),
         (vec![(CONFIG, (200, &half))], "failed interrupted, left removable"),
@@ -209,4 +211,50 @@ async fn a_task_is_asked_about_around_its_end() {
     let clock = Clock::virtual_from(EPOCH);
     perform(&Site::new(Pve::new(script.clone()), clock), follow()).await;
     assert_eq!(clock.now().since(EPOCH), Duration::from_millis(2400 + 8 * 60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clone_that_is_not_where_it_was_made_has_moved_or_was_never_made() {
+    for (guest, expected) in [
+        (r#"{"vmid":205,"type":"lxc","node":"pve2"}"#, "moved pve2"),
+        (r#"{"vmid":205,"type":"lxc","node":"pve1"}"#, "not made"),
+        (r#"{"vmid":205,"type":"qemu","node":"pve2"}"#, "not made"),
+        (r#"{"vmid":206,"type":"lxc","node":"pve2"}"#, "not made"),
+    ] {
+        let guests = format!(r#"{{"data":[{guest}]}}"#);
+        let answers = [(CONFIG, GONE), ("GET cluster/resources type=vm", (200, guests.as_str()))];
+        assert_eq!(observe(find(), &answers).await, expected, "{guest}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_pve_forgot_is_followed_by_another_only_if_it_is_another() {
+    let locked = config(POOL_NAME, "OURS", r#","lock":"create""#);
+    let other = UPID.replace("00001887", "00001999");
+    let list = format!(r#"{{"data":[{{"upid":"{other}","status":"RUNNING","starttime":1}}]}}"#);
+    let path = other.replace(':', "%3A").replace('@', "%40").replace('!', "%21");
+    let asked = format!("GET tasks/{path}/status");
+    let forgotten = (TASK, (400, "upid=no such task"));
+    let answers =
+        [forgotten, (CONFIG, (200, &locked)), ("GET tasks", (200, &list)), (asked.as_str(), RUNNING)];
+    assert_eq!(observe(follow(), &answers).await, "found");
+    let answers = [forgotten, (TASK, RUNNING), (CONFIG, (200, &locked)), ("GET tasks", (200, RUNS))];
+    assert_eq!(observe(follow(), &answers).await, "pve no_such_task");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clone_that_ended_well_and_cannot_be_written_is_looked_at_again() {
+    let (ok, made) = ((TASK, ENDED_OK), pooled(""));
+    let (onboot, both) = (pooled(r#","onboot":1"#), pooled(r#","protection":1,"onboot":1"#));
+    let (made, both) = ((CONFIG, (200, made.as_str())), (CONFIG, (200, both.as_str())));
+    let put = "PUT lxc/205/config onboot=0";
+    let answers = [ok, (CONFIG, (200, onboot.as_str())), (put, DONE)];
+    assert_eq!(observe(follow(), &answers).await, format!("made false [{put}]"));
+    let put = "PUT lxc/205/config onboot=0 protection=0";
+    let answers = [ok, both, (put, (595, "no route"))];
+    assert_eq!(observe(follow(), &answers).await, format!("pve node_unreachable [{put}]"));
+    let answers = [ok, both, (put, GONE)];
+    assert_eq!(observe(follow(), &answers).await, format!("pve gone [{put}]"));
+    let answers = [ok, (CONFIG, (595, "no route")), made];
+    assert_eq!(observe(follow(), &answers).await, "pve node_unreachable");
 }

@@ -86,6 +86,7 @@ async fn gone_is_only_what_nobody_has() {
         (GONE, (595, "no route"), nobody, "pve node_unreachable"),
         (FORBIDDEN, FREE, nobody, "gone"),
         (FORBIDDEN, TAKEN, nobody, "pve forbidden"),
+        (FORBIDDEN, TAKEN, machine.as_str(), "pve forbidden"),
         ((595, "no route"), FREE, nobody, "pve node_unreachable"),
         (SILENCE, FREE, nobody, "pve outcome_unknown OUTAGE"),
     ] {
@@ -147,6 +148,10 @@ async fn a_start_that_ended_is_judged_by_its_end() {
     assert_eq!(start(&[STOPPED, RUNNING], task, &[unknown]).await, "started 1");
     assert_eq!(start(&[STOPPED], task, &[SILENCE, SILENCE, ENDED_OK]).await, "started 1");
     assert_eq!(start(&[STOPPED], task, &[SILENCE]).await, "pve outcome_unknown 1");
+    let thrice = [SILENCE, SILENCE, SILENCE, ENDED_OK];
+    assert_eq!(start(&[STOPPED, RUNNING], task, &thrice).await, "pve outcome_unknown 1");
+    let refused = [(403, "Permission check failed"), ENDED_OK];
+    assert_eq!(start(&[STOPPED], task, &refused).await, "pve forbidden 1");
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,5 +162,36 @@ async fn a_running_container_is_not_started_twice() {
         start(&[STOPPED], (403, "Permission check failed (/vms/205, VM.PowerMgmt)"), &[]).await,
         "pve forbidden 1"
     );
+    assert_eq!(start(&[STOPPED], (500, "CT is locked (backup)"), &[]).await, "unusable locked 1");
     assert_eq!(start(&[STOPPED], SILENCE, &[]).await, "pve outcome_unknown 1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_runs_at_the_container_is_waited_for() {
+    let (pool, task) = (pooled(""), "GET tasks/UPID/status");
+    let row = format!(r#"{{"data":[{{"upid":"{UPID}","status":"RUNNING","starttime":1}}]}}"#);
+    let listed = ("GET tasks active", (200, row.as_str()));
+    let none = ("GET tasks active", (200, r#"{"data":[]}"#));
+    let done = "renamed, running false [PUT]";
+    for (answers, expected) in [
+        (vec![listed, none, (task, RUNNING), (task, ENDED_OK)], done),
+        (vec![listed, (task, ENDED_OK)], done),
+        (vec![listed, (task, (400, "upid=no such task"))], done),
+        (vec![listed, (task, SILENCE)], "pve outcome_unknown OUTAGE"),
+        (vec![("GET tasks active", (403, "Permission check failed"))], done),
+        (vec![("GET tasks active", (595, "no route"))], "pve node_unreachable"),
+    ] {
+        let more: Vec<_> = answers.iter().copied().chain([(PUT, DONE)]).collect();
+        assert_eq!(rename(&[(200, &pool)], STOPPED, &more, false).await, expected, "{answers:?}");
+    }
+    let script = Script::new(&[
+        ("GET lxc/205/config", (200, &pool)),
+        ("GET lxc/205/status/current", STOPPED),
+        listed,
+        (task, ENDED_OK),
+        (PUT, DONE),
+    ]);
+    let site = Site::new(Pve::new(script.clone()), Clock::virtual_from(EPOCH));
+    perform(&site, Action::Rename { target: target(Some("box")), marker: held(), resumed: false }).await;
+    assert_eq!(script.count(task), 1, "the list may name it for some time after its end");
 }

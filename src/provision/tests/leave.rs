@@ -123,3 +123,33 @@ async fn a_container_is_destroyed_and_seen_to_be_gone() {
     assert_eq!(leave(destroy(None), &answers).await, "pve other: delete");
     assert_eq!(leave(destroy(None), &[gone, stopped, free]).await, "gone: ");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_fails_is_told_unless_the_container_had_stopped_by_itself() {
+    let (pool, upid) = (pooled(""), upid());
+    let current = "GET lxc/205/status/current";
+    let ours = ("GET lxc/205/config", (200, pool.as_str()));
+    let taken = ("GET cluster/nextid vmid=205", TAKEN);
+    let answers = [ours, (current, RUNNING), (current, STOPPED), (STOP, FORBIDDEN), taken];
+    assert_eq!(leave(park(), &answers).await, "pve forbidden: stop");
+    let late = ended("CT 205 not running");
+    let task = (STOP, (200, upid.as_str()));
+    let answers =
+        [ours, (current, RUNNING), (current, STOPPED), task, ("GET tasks/UPID/status", (200, &late))];
+    assert_eq!(leave(park(), &answers).await, "parked pool-9009-00000007: stop");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_says_it_destroyed_is_not_believed_without_a_look() {
+    let (pool, upid) = (pooled(""), upid());
+    let ours = ("GET lxc/205/config", (200, pool.as_str()));
+    let (gone, dark) = (("GET lxc/205/config", GONE), ("GET lxc/205/config", (595, "no route")));
+    let stopped = ("GET lxc/205/status/current", STOPPED);
+    let (delete, ok) = ((DELETE, (200, upid.as_str())), ("GET tasks/UPID/status", ENDED_OK));
+    let answers = [ours, ours, ours, gone, stopped, delete, ok];
+    assert_eq!(leave(destroy(None), &answers).await, "destroyed: delete, delete");
+    assert_eq!(
+        leave(destroy(None), &[ours, dark, stopped, delete, ok]).await,
+        "pve node_unreachable: delete"
+    );
+}

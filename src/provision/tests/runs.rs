@@ -61,3 +61,19 @@ fn the_work_can_be_moved_between_threads() {
         crate::reconcile::run(engine, pve, clock, Duration::from_secs(30), CancellationToken::new())
     });
 }
+
+#[tokio::test(start_paused = true)]
+async fn clones_of_the_last_day_may_still_run() {
+    let site = Site::new(Pve::new(Script::new(&[])), Clock::virtual_from(EPOCH));
+    let since = crate::provision::template::longest_ago(&site);
+    assert_eq!(EPOCH.since(since), Duration::from_hours(24));
+}
+
+#[tokio::test]
+async fn the_panic_of_an_action_is_the_programs() {
+    let panicked = tokio::spawn(async { panic!("as a test") }).await.unwrap_err();
+    let passed_on = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        crate::provision::end_of(panicked);
+    }));
+    assert!(passed_on.is_err());
+}

@@ -57,6 +57,15 @@ async fn what_cannot_be_cloned_is_told_apart() {
         (300, None, vec![], "not_a_template "),
         (9010, Some("pve1"), vec![("GET lxc/9010/config", gone)], "gone "),
         (9009, None, vec![("GET lxc/9009/config", gone), free("GET cluster/nextid vmid=9009")], "gone "),
+        (
+            9009,
+            None,
+            vec![
+                ("GET lxc/9009/config", gone),
+                ("GET cluster/nextid vmid=9009", (400, "vmid=VM 9009 already exists")),
+            ],
+            "forbidden ",
+        ),
         (9009, None, vec![("GET lxc/9009/config", (595, "no route"))], "node_unreachable "),
         (
             9009,
@@ -79,6 +88,8 @@ async fn a_lock_is_stale_only_if_no_clone_runs() {
         (vec![locked, tasks, state(RUNNING)], "locked "),
         (vec![locked, tasks, state(ENDED_OK)], "locked pct unlock 9009"),
         (vec![locked, tasks, state((403, "Permission check failed"))], "locked "),
+        (vec![locked, tasks, state((400, "upid=no such task"))], "locked pct unlock 9009"),
+        (vec![locked, tasks, state((595, "no route"))], "node_unreachable "),
         (vec![locked, ("GET tasks", (200, r#"{"data":[]}"#))], "locked pct unlock 9009"),
         (vec![backup], "locked "),
     ] {
