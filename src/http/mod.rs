@@ -20,6 +20,7 @@ mod containers;
 mod front;
 mod health;
 mod page;
+mod params;
 pub mod metrics;
 mod past;
 mod request;
