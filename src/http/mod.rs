@@ -9,6 +9,7 @@ pub mod browser;
 pub mod codes;
 pub mod errors;
 pub mod events;
+pub mod explain;
 pub mod limits;
 pub mod openapi;
 pub mod routes;

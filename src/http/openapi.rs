@@ -26,7 +26,7 @@ use super::front::App;
 use super::request::Asked;
 use super::respond::handle;
 use super::routes::{self, Route};
-use super::{allocate, containers, events, health, metrics, page, status, templates, webhooks};
+use super::{allocate, containers, events, explain, health, metrics, page, status, templates, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -55,6 +55,7 @@ use super::{allocate, containers, events, health, metrics, page, status, templat
         templates::configure,
         templates::drain,
         templates::refresh,
+        explain::explain,
         metrics::metrics,
         events::events,
         events::follow_js,

@@ -150,6 +150,9 @@ pub static DRAIN: Route = delete("/templates/{vmid}", &[Code::TemplateNotFound])
 /// `POST /templates/{vmid}/refresh`
 pub static REFRESH: Route =
     post("/templates/{vmid}/refresh", false, &[Code::TemplateNotFound, Code::TemplateDrained]);
+/// `GET /explain`
+pub static EXPLAIN: Route =
+    get("/explain", &[Code::InvalidRequest, Code::NotYetThere, Code::NothingKnown, Code::Overloaded]);
 /// `GET /metrics`
 pub static METRICS: Route = get("/metrics", &[]);
 /// `GET /events`
@@ -209,6 +212,7 @@ pub static ALL: &[&Route] = &[
     &CONFIGURE,
     &DRAIN,
     &REFRESH,
+    &EXPLAIN,
     &METRICS,
     &EVENTS,
     &FOLLOW_JS,

@@ -49,10 +49,12 @@ async fn every_route_of_the_table_is_answered() {
     for route in routes::ALL {
         let target = route.path.replace("{vmid}", "200").replace("{template_vmid}", "200");
         let target = target.replace("{name}", "hook").replace("{seq}", "7");
+        let target = target.replace("/explain", "/explain?vmid=200");
         let body = if route.method == Method::PUT { "{}" } else { r#"{"template_vmid":200}"# };
         let got = ask(&front, route.method.as_str(), &target, body).await;
         assert!(!["not_found", "method_not_allowed"].contains(&got.code()), "{target}: {got:?}");
-        assert_eq!(got.header("x-event-seq").is_some(), route.is_write() || got.body["head"].is_u64());
+        let knows_head = got.status.is_success() && got.body["head"].is_u64();
+        assert_eq!(got.header("x-event-seq").is_some(), route.is_write() || knows_head);
     }
 }
 
