@@ -8,6 +8,7 @@ pub mod auth;
 pub mod browser;
 pub mod codes;
 pub mod errors;
+pub mod examples;
 pub mod events;
 pub mod explain;
 pub mod limits;
