@@ -65,6 +65,7 @@ use super::{
         events::events,
         events::follow_js,
         page::page,
+        page::docs,
         openapi,
         webhooks::list,
         webhooks::one,

@@ -172,8 +172,12 @@ pub static FOLLOW_JS: Route =
 /// `GET /`
 pub static PAGE: Route =
     Route { method: Method::GET, path: "/", takes_body: false, open: true, problems: &[] };
-/// `GET /openapi.json`
-pub static OPENAPI: Route = get("/openapi.json", &[]);
+/// `GET /docs`
+pub static DOCS: Route =
+    Route { method: Method::GET, path: "/docs", takes_body: false, open: true, problems: &[] };
+/// `GET /openapi.json`: the same for every pool, so nobody's secret.
+pub static OPENAPI: Route =
+    Route { method: Method::GET, path: "/openapi.json", takes_body: false, open: true, problems: &[] };
 
 /// `GET /webhooks`
 pub static WEBHOOKS: Route = get("/webhooks", &[]);
@@ -217,6 +221,7 @@ pub static ALL: &[&Route] = &[
     &EVENTS,
     &FOLLOW_JS,
     &PAGE,
+    &DOCS,
     &OPENAPI,
     &WEBHOOKS,
     &WEBHOOK,
