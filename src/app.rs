@@ -213,8 +213,10 @@ impl Service {
         let desk = if is_new { desk.knowing_nothing() } else { desk };
         let app = App::new(desk, limits(&config.http), reader.clone());
         let rendered = metrics.clone();
+        let look_back = LookBack::new(reader);
         let rooms = [
-            crate::http::status::room(&app, LookBack::new(reader)),
+            crate::http::status::room(&app, look_back.clone()),
+            crate::http::explain::room(&app, look_back),
             crate::http::metrics::room(&app, Arc::new(move || rendered.render())),
             crate::http::events::room(&streams),
             crate::http::webhooks::routes(&app, &webhooks),

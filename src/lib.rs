@@ -45,6 +45,7 @@ pub mod provision;
 pub mod reconcile;
 
 pub mod desk;
+pub mod explain;
 pub mod http;
 pub mod metrics;
 pub mod webhook;

@@ -75,9 +75,9 @@ enum Command {
         #[arg(long)]
         json: bool,
         /// The service.
-        #[arg(long, default_value = "http://127.0.0.1:8007", conflicts_with = "data_dir")]
+        #[arg(long, env = "PVE_POOL_URL", default_value = "http://127.0.0.1:8007")]
         url: Url,
-        /// The directory of a log, whether a service has it or not.
+        /// The directory of a log to read instead, whether a service has it or not.
         #[arg(long, value_name = "PATH")]
         data_dir: Option<PathBuf>,
     },

@@ -145,14 +145,14 @@ fn converse(talk: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Res
 }
 
 impl Service {
-    fn client(&self) -> anyhow::Result<Client> {
+    pub(super) fn client(&self) -> anyhow::Result<Client> {
         let config = ClientConfig::load(&self.env_file.sources(BTreeMap::new())?)?;
         let url = self.url.clone().unwrap_or_else(|| format!("http://{}", config.address));
         Client::new(&url, config.token.as_ref())
     }
 
     /// Makes one call and shows its answer, as JSON or in words.
-    fn ask(
+    pub(super) fn ask(
         &self,
         method: Method,
         path: &str,
@@ -166,13 +166,13 @@ impl Service {
         })
     }
 
-    fn show(&self, answer: &Value, words: impl FnOnce(&Value) -> String) -> anyhow::Result<()> {
+    pub(super) fn show(&self, answer: &Value, words: impl FnOnce(&Value) -> String) -> anyhow::Result<()> {
         if self.json { say::json(answer) } else { say::line(&words(answer)) }
     }
 }
 
 /// A path with the parameters that are given.
-fn with_query(path: &str, parameters: &[(&str, Option<String>)]) -> String {
+pub(super) fn with_query(path: &str, parameters: &[(&str, Option<String>)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for (name, value) in parameters {
         if let Some(value) = value {

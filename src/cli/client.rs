@@ -117,6 +117,7 @@ fn next_step(code: &str) -> &'static str {
         "pve_unreachable" | "pve_timeout" | "pve_refused" => {
             ": `sandbox-pool doctor` says what is wrong at PVE"
         }
+        "nothing_known" => ": `sandbox-pool events` shows everything that the log has",
         "log_unwritable" => ": make space in the data directory",
         _ => "",
     }

@@ -6,6 +6,7 @@
 mod ask;
 mod client;
 mod complete;
+mod explain;
 pub mod doctor;
 mod log;
 mod place;
@@ -19,6 +20,7 @@ use clap::{Command, Subcommand};
 pub use ask::{Allocate, Leave, OfTemplate, Service, SetTemplate, Status, Template, Warm};
 pub use complete::{Completions, Man};
 pub use doctor::Doctor;
+pub use explain::Explain;
 pub use log::{LogCommand, Repair, Replay};
 pub use place::{DataDir, EnvFile};
 
@@ -31,6 +33,8 @@ pub enum Operate {
     Doctor(Box<Doctor>),
     /// Show the pool at a glance.
     Status(Status),
+    /// Tell the story of an instance or a container: who asked, what it waited for, and why it is gone.
+    Explain(Explain),
     /// Take a container out of the pool.
     Allocate(Allocate),
     /// Give a container back to the pool.
@@ -61,6 +65,7 @@ impl Operate {
         match self {
             Self::Doctor(doctor) => doctor.run(),
             Self::Status(status) => status.run(),
+            Self::Explain(explain) => explain.run(),
             Self::Allocate(allocate) => allocate.run(),
             Self::Release(leave) => leave.release(),
             Self::Remove(leave) => leave.remove(),

@@ -17,6 +17,7 @@ pub mod state;
 pub mod decide;
 mod apply;
 pub mod plan;
+pub mod scope;
 
 #[cfg(test)]
 mod tests;

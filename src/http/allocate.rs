@@ -10,6 +10,7 @@ use warp::reply::Response;
 use super::errors::Problem;
 use super::front::App;
 use super::limits::Limits;
+use super::params::DryRunFirst;
 use super::request::{Asked, Fields};
 use super::respond::{handle, written};
 use super::routes;
@@ -32,7 +33,7 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     request_body = AllocateBody,
     params(
         ("start" = Option<bool>, Query, description = "Start the container; true unless given"),
-        ("dry_run" = Option<bool>, Query, description = "Only say which events it would begin with"),
+        DryRunFirst,
     ),
     responses((status = 200, description = "The container, or what would happen", body = Answered)),
 )]
@@ -53,9 +54,9 @@ async fn allocate(app: App, asked: Asked) -> Result<Response, Problem> {
     path = routes::WARM.path,
     tag = "pool",
     params(
-        ("template_vmid" = u32, Path, description = "The template"),
+        ("template_vmid" = u32, Path, description = "The template", example = 9009),
         ("count" = Option<u32>, Query, description = "Inventory to reach; the target unless given"),
-        ("dry_run" = Option<bool>, Query, description = "Only say which events it would begin with"),
+        DryRunFirst,
     ),
     responses((status = 200, description = "What it does, or what would happen", body = WarmingAnswered)),
 )]

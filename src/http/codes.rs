@@ -110,6 +110,8 @@ codes! {
     StillReleasing GATEWAY_TIMEOUT "still_releasing" "The release goes on",
     /// The removal goes on.
     StillRemoving GATEWAY_TIMEOUT "still_removing" "The removal goes on",
+    /// The log names no such instance or container.
+    NothingKnown NOT_FOUND "nothing_known" "The log does not know it",
     /// No such webhook endpoint is configured.
     WebhookNotFound NOT_FOUND "webhook_not_found" "There is no such webhook endpoint",
     /// The webhook endpoint has no such event parked.

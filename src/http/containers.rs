@@ -8,7 +8,8 @@ use super::codes::Code;
 use super::errors::Problem;
 use super::events::{self, History};
 use super::front::App;
-use super::request::Asked;
+use super::params::{AsOf, DryRunFirst, IfHeldBy, OfContainer};
+use super::request::{Asked, LONGEST_INSTANCE};
 use super::respond::{handle, json, set_seq, written};
 use super::routes;
 use super::status::seen;
@@ -16,9 +17,6 @@ use super::views::{ContainerList, ContainerView, DryRun, Left, STATES};
 use crate::domain::command::Leave;
 use crate::domain::ids::Seq;
 use crate::domain::state::Container;
-
-/// Longest `instance_id` of a query: longer than any that the pool knows.
-const LONGEST_INSTANCE: usize = 255;
 
 pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     handle(&routes::CONTAINERS, app, containers)
@@ -41,7 +39,7 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
         ("state" = Option<String>, Query, description = "Only in this state: creating, ready, allocated, \
             releasing, removing or quarantined"),
         ("instance" = Option<String>, Query, description = "Only the one that this instance holds"),
-        ("min_seq" = Option<u64>, Query, description = "Wait up to two seconds for this event"),
+        AsOf,
     ),
     responses((status = 200, description = "The containers", body = ContainerList)),
 )]
@@ -72,10 +70,7 @@ async fn containers(app: App, asked: Asked) -> Result<Response, Problem> {
     get,
     path = routes::CONTAINER.path,
     tag = "pool",
-    params(
-        ("vmid" = u32, Path, description = "The container"),
-        ("min_seq" = Option<u64>, Query, description = "Wait up to two seconds for this event"),
-    ),
+    params(OfContainer, AsOf),
     responses((status = 200, description = "The container", body = ContainerView)),
 )]
 async fn container(app: App, asked: Asked) -> Result<Response, Problem> {
@@ -109,11 +104,7 @@ async fn history(app: &App, container: &Container, head: Seq) -> Result<History,
     post,
     path = routes::RELEASE.path,
     tag = "pool",
-    params(
-        ("vmid" = u32, Path, description = "The container"),
-        ("instance_id" = Option<String>, Query, description = "Only if this instance holds it"),
-        ("dry_run" = Option<bool>, Query, description = "Only say which events it would begin with"),
-    ),
+    params(OfContainer, IfHeldBy, DryRunFirst),
     responses((status = 200, description = "It is released, or what would happen", body = Answered)),
 )]
 async fn release(app: App, asked: Asked) -> Result<Response, Problem> {
@@ -130,11 +121,7 @@ async fn release(app: App, asked: Asked) -> Result<Response, Problem> {
     delete,
     path = routes::REMOVE.path,
     tag = "pool",
-    params(
-        ("vmid" = u32, Path, description = "The container"),
-        ("instance_id" = Option<String>, Query, description = "Only if this instance holds it"),
-        ("dry_run" = Option<bool>, Query, description = "Only say which events it would begin with"),
-    ),
+    params(OfContainer, IfHeldBy, DryRunFirst),
     responses((status = 200, description = "It is removed, or what would happen", body = Answered)),
 )]
 async fn remove(app: App, asked: Asked) -> Result<Response, Problem> {

@@ -6,17 +6,20 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use serde_json::Value;
 use utoipa::OpenApi;
+use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{Object, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    ContentBuilder, Header, OpenApi as Document, Ref, RefOr, Response as Documented, ResponseBuilder,
+    Content, ContentBuilder, Header, OpenApi as Document, Ref, RefOr, Response as Documented, ResponseBuilder,
 };
 use warp::filters::BoxedFilter;
 use warp::http::HeaderValue;
 use warp::http::Method;
+use warp::http::StatusCode;
 use warp::http::header::CONTENT_TYPE;
 use warp::reply::Response;
 
@@ -26,7 +29,9 @@ use super::front::App;
 use super::request::Asked;
 use super::respond::handle;
 use super::routes::{self, Route};
-use super::{allocate, containers, events, health, metrics, page, status, templates, webhooks};
+use super::{
+    allocate, containers, events, examples, explain, health, metrics, page, status, templates, webhooks,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -55,10 +60,12 @@ use super::{allocate, containers, events, health, metrics, page, status, templat
         templates::configure,
         templates::drain,
         templates::refresh,
+        explain::explain,
         metrics::metrics,
         events::events,
         events::follow_js,
         page::page,
+        page::docs,
         openapi,
         webhooks::list,
         webhooks::one,
@@ -129,7 +136,14 @@ fn complete(operation: &mut Operation, route: &Route) {
     for code in route.all_problems() {
         by_status.entry(code.status().as_u16()).or_default().push(code);
     }
+    let example = examples::of(route);
+    if let (Some(RefOr::T(body)), Some(example)) = (&mut operation.request_body, example) {
+        show(body.content.values_mut(), example.request.as_ref());
+    }
     let responses = &mut operation.responses.responses;
+    if let (Some(RefOr::T(answer)), Some(example)) = (responses.get_mut("200"), example) {
+        show(answer.content.values_mut(), Some(&example.response));
+    }
     for (status, codes) in by_status {
         responses.insert(status.to_string(), RefOr::T(problem(&codes)));
     }
@@ -143,13 +157,34 @@ fn complete(operation: &mut Operation, route: &Route) {
     }
 }
 
+/// The same example in each form of a body.
+fn show<'a>(forms: impl Iterator<Item = &'a mut RefOr<Content>>, example: Option<&Value>) {
+    for form in forms {
+        if let RefOr::T(form) = form {
+            form.example = example.cloned();
+        }
+    }
+}
+
 fn problem(codes: &[Code]) -> Documented {
     let words: Vec<_> = codes.iter().map(|it| format!("`{}`: {}", it.as_str(), it.title())).collect();
-    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemDocument"))).build();
-    ResponseBuilder::new()
+    let examples = codes.iter().map(|code| {
+        let example = ExampleBuilder::new().summary(code.title()).value(Some(examples::problem(*code)));
+        (code.as_str(), example.build())
+    });
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("ProblemDocument")))
+        .examples_from_iter(examples)
+        .build();
+    let mut response = ResponseBuilder::new()
         .description(words.join("\n\n"))
         .content("application/problem+json", content)
-        .build()
+        .build();
+    if codes.iter().any(|code| code.status() == StatusCode::SERVICE_UNAVAILABLE) {
+        let after = header(Type::Integer, "Seconds after which it is worth another try, where that is known");
+        response.headers.insert("Retry-After".to_owned(), after);
+    }
+    response
 }
 
 fn header(kind: Type, description: &str) -> RefOr<Header> {

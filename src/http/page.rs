@@ -1,7 +1,7 @@
-//! `GET /`: the live page, one document without anything from elsewhere.
+//! `GET /`, the live page, and `GET /docs`: documents without anything from elsewhere.
 //!
-//! Its parts are files of their own in `page/` and are put together here once. It knows the pool by `/status`,
-//! `/containers` and `/events` alone, all by relative addresses, so that it works behind a path of a proxy.
+//! Their parts are files of their own in `page/` and are put together here once. They know the pool by its API
+//! alone, all by relative addresses, so that it works behind a path of a proxy.
 //! Only the scripts and styles that are in it may run: the policy names them by their digests.
 
 use std::sync::LazyLock;
@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
+use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderValue;
 use warp::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
@@ -21,39 +22,54 @@ use super::respond::handle;
 use super::routes;
 use crate::domain::event::Event;
 
-const FRAME: &str = include_str!("page/index.html");
-const STYLE: &str = include_str!("page/page.css");
-/// One script; the parts stand in the order in which they need each other.
-const SCRIPT: &str =
-    concat!(include_str!("page/chart.js"), include_str!("page/table.js"), include_str!("page/page.js"));
-
-/// The document and the policy that goes with it.
+/// A document and the policy that goes with it.
 struct Page {
     document: String,
     policy: HeaderValue,
 }
 
-static PAGE: LazyLock<Page> = LazyLock::new(|| Page {
-    document: FRAME
-        .replace("{{types}}", &Event::TYPES.join(" "))
-        .replace("{{style}}", STYLE)
-        .replace("{{script}}", SCRIPT),
-    policy: policy(),
+static LIVE: LazyLock<Page> = LazyLock::new(|| {
+    // One script; the parts stand in the order in which they need each other.
+    let script =
+        concat!(include_str!("page/chart.js"), include_str!("page/table.js"), include_str!("page/page.js"));
+    let frame = include_str!("page/index.html").replace("{{types}}", &Event::TYPES.join(" "));
+    Page::new(&frame, include_str!("page/page.css"), script)
 });
 
-fn policy() -> HeaderValue {
+static DOCS: LazyLock<Page> = LazyLock::new(|| {
+    let (style, script) = (include_str!("page/docs.css"), include_str!("page/docs.js"));
+    Page::new(include_str!("page/docs.html"), style, script)
+});
+
+impl Page {
+    fn new(frame: &str, style: &str, script: &str) -> Self {
+        let document = frame.replace("{{style}}", style).replace("{{script}}", script);
+        Self { document, policy: policy(style, script) }
+    }
+
+    fn answer(&'static self) -> Response {
+        let mut response = Response::new(self.document.as_str().into());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(CONTENT_SECURITY_POLICY, self.policy.clone());
+        response
+    }
+}
+
+fn policy(style: &str, script: &str) -> HeaderValue {
     let digest = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
     let text = format!(
         "default-src 'none'; connect-src 'self'; img-src data:; script-src 'self' 'sha256-{}'; \
          style-src 'sha256-{}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        digest(SCRIPT),
-        digest(STYLE)
+        digest(script),
+        digest(style)
     );
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 }
 
 pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    handle(&routes::PAGE, app, page)
+    handle(&routes::PAGE, app, page).or(handle(&routes::DOCS, app, docs)).unify().boxed()
 }
 
 /// The live page
@@ -66,12 +82,20 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     responses((status = 200, description = "The page", body = String, content_type = "text/html")),
 )]
 async fn page(_app: App, _asked: Asked) -> Result<Response, Problem> {
-    let mut response = Response::new(PAGE.document.as_str().into());
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(CONTENT_SECURITY_POLICY, PAGE.policy.clone());
-    Ok(response)
+    Ok(LIVE.answer())
+}
+
+/// The API for people
+///
+/// For a browser: this document with examples and curl lines.
+#[utoipa::path(
+    get,
+    path = routes::DOCS.path,
+    tag = "service",
+    responses((status = 200, description = "The page", body = String, content_type = "text/html")),
+)]
+async fn docs(_app: App, _asked: Asked) -> Result<Response, Problem> {
+    Ok(DOCS.answer())
 }
 
 #[cfg(test)]
@@ -79,16 +103,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_is_whole_and_takes_nothing_from_elsewhere() {
-        let document = &PAGE.document;
-        assert!(!document.contains("{{"), "a part is missing");
+    fn pages_are_whole_and_take_nothing_from_elsewhere() {
+        for page in [&LIVE, &DOCS] {
+            let document = &page.document;
+            assert!(!document.contains("{{"), "a part is missing");
+            for address in ["http://", "https://", "src=", "href=\"/"] {
+                let allowed = document.replace("http://www.w3.org/2000/svg", "");
+                assert!(!allowed.contains(address), "{address}");
+            }
+            assert_ne!(page.policy, "default-src 'none'");
+        }
         for name in Event::TYPES {
-            assert!(document.contains(name));
+            assert!(LIVE.document.contains(name));
         }
-        for address in ["http://", "https://", "src=", "href=\"/"] {
-            let allowed = document.replace("http://www.w3.org/2000/svg", "");
-            assert!(!allowed.contains(address), "{address}");
-        }
-        assert_ne!(PAGE.policy, "default-src 'none'");
     }
 }

@@ -16,6 +16,9 @@ use super::limits::Limits;
 use crate::desk::Call;
 use crate::domain::ids::{Seq, Vmid};
 
+/// Longest name of an instance in a query: longer than any that the pool knows.
+pub(super) const LONGEST_INSTANCE: usize = 255;
+
 /// The id of a request, made when its head was read.
 #[derive(Clone, Debug)]
 pub(super) struct RequestId(pub(super) Arc<str>);

@@ -150,6 +150,9 @@ pub static DRAIN: Route = delete("/templates/{vmid}", &[Code::TemplateNotFound])
 /// `POST /templates/{vmid}/refresh`
 pub static REFRESH: Route =
     post("/templates/{vmid}/refresh", false, &[Code::TemplateNotFound, Code::TemplateDrained]);
+/// `GET /explain`
+pub static EXPLAIN: Route =
+    get("/explain", &[Code::InvalidRequest, Code::NotYetThere, Code::NothingKnown, Code::Overloaded]);
 /// `GET /metrics`
 pub static METRICS: Route = get("/metrics", &[]);
 /// `GET /events`
@@ -169,8 +172,12 @@ pub static FOLLOW_JS: Route =
 /// `GET /`
 pub static PAGE: Route =
     Route { method: Method::GET, path: "/", takes_body: false, open: true, problems: &[] };
-/// `GET /openapi.json`
-pub static OPENAPI: Route = get("/openapi.json", &[]);
+/// `GET /docs`
+pub static DOCS: Route =
+    Route { method: Method::GET, path: "/docs", takes_body: false, open: true, problems: &[] };
+/// `GET /openapi.json`: the same for every pool, so nobody's secret.
+pub static OPENAPI: Route =
+    Route { method: Method::GET, path: "/openapi.json", takes_body: false, open: true, problems: &[] };
 
 /// `GET /webhooks`
 pub static WEBHOOKS: Route = get("/webhooks", &[]);
@@ -209,10 +216,12 @@ pub static ALL: &[&Route] = &[
     &CONFIGURE,
     &DRAIN,
     &REFRESH,
+    &EXPLAIN,
     &METRICS,
     &EVENTS,
     &FOLLOW_JS,
     &PAGE,
+    &DOCS,
     &OPENAPI,
     &WEBHOOKS,
     &WEBHOOK,

@@ -6,6 +6,7 @@ use warp::reply::Response;
 use super::codes::Code;
 use super::errors::Problem;
 use super::front::App;
+use super::params::AsOf;
 use super::past::LookBack;
 use super::request::Asked;
 use super::respond::{handle, json, set_seq};
@@ -28,7 +29,7 @@ pub fn room(app: &App, look_back: LookBack) -> BoxedFilter<(Response,)> {
     path = routes::STATUS.path,
     tag = "pool",
     params(
-        ("min_seq" = Option<u64>, Query, description = "Wait up to two seconds for this event"),
+        AsOf,
         ("containers" = Option<bool>, Query, description = "Whether containers are listed; true unless given"),
         (
             "at" = Option<String>,

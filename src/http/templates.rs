@@ -8,6 +8,7 @@ use warp::reply::Response;
 use super::codes::Code;
 use super::errors::Problem;
 use super::front::App;
+use super::params::{AsOf, DryRunFirst, OfTemplate};
 use super::request::{Asked, Fields};
 use super::respond::{handle, json, set_seq, written};
 use super::routes;
@@ -33,10 +34,7 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     get,
     path = routes::TEMPLATE.path,
     tag = "templates",
-    params(
-        ("vmid" = u32, Path, description = "The template"),
-        ("min_seq" = Option<u64>, Query, description = "Wait up to two seconds for this event"),
-    ),
+    params(OfTemplate, AsOf),
     responses((status = 200, description = "The template", body = TemplateStatus)),
 )]
 async fn template(app: App, asked: Asked) -> Result<Response, Problem> {
@@ -59,10 +57,7 @@ async fn template(app: App, asked: Asked) -> Result<Response, Problem> {
     path = routes::CONFIGURE.path,
     tag = "templates",
     request_body = SizesBody,
-    params(
-        ("vmid" = u32, Path, description = "The template"),
-        ("dry_run" = Option<bool>, Query, description = "Only say which events it would begin with"),
-    ),
+    params(OfTemplate, DryRunFirst),
     responses((status = 200, description = "The template, or what would happen", body = Answered)),
 )]
 async fn configure(app: App, asked: Asked) -> Result<Response, Problem> {
@@ -81,10 +76,7 @@ async fn configure(app: App, asked: Asked) -> Result<Response, Problem> {
     delete,
     path = routes::DRAIN.path,
     tag = "templates",
-    params(
-        ("vmid" = u32, Path, description = "The template"),
-        ("dry_run" = Option<bool>, Query, description = "Only say which events it would begin with"),
-    ),
+    params(OfTemplate, DryRunFirst),
     responses((status = 200, description = "The template, or what would happen", body = Answered)),
 )]
 async fn drain(app: App, asked: Asked) -> Result<Response, Problem> {
@@ -98,10 +90,7 @@ async fn drain(app: App, asked: Asked) -> Result<Response, Problem> {
     post,
     path = routes::REFRESH.path,
     tag = "templates",
-    params(
-        ("vmid" = u32, Path, description = "The template"),
-        ("dry_run" = Option<bool>, Query, description = "Only say which events it would begin with"),
-    ),
+    params(OfTemplate, DryRunFirst),
     responses((status = 200, description = "The template, or what would happen", body = Answered)),
 )]
 async fn refresh(app: App, asked: Asked) -> Result<Response, Problem> {

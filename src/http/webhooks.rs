@@ -10,6 +10,7 @@ use warp::reply::Response;
 use super::codes::Code;
 use super::errors::Problem;
 use super::front::App;
+use super::params::{DryRunFirst, OfEndpoint, OfParked};
 use super::request::{Asked, Fields};
 use super::respond::{handle, json, set_seq, written};
 use super::routes;
@@ -68,7 +69,7 @@ fn list(app: &App, webhooks: &Webhooks) -> Result<Response, Problem> {
     get,
     path = routes::WEBHOOK.path,
     tag = "webhooks",
-    params(("name" = String, Path, description = "The endpoint")),
+    params(OfEndpoint),
     responses((status = 200, description = "The endpoint", body = WebhookStatus)),
 )]
 fn one(app: &App, asked: &Asked, webhooks: &Webhooks) -> Result<Response, Problem> {
@@ -84,7 +85,7 @@ fn one(app: &App, asked: &Asked, webhooks: &Webhooks) -> Result<Response, Proble
     path = routes::TEST_WEBHOOK.path,
     tag = "webhooks",
     params(
-        ("name" = String, Path, description = "The endpoint"),
+        OfEndpoint,
         ("dry_run" = Option<bool>, Query, description = "Send nothing; only say which event it would be"),
     ),
     responses((status = 200, description = "What came of it, or what would happen", body = Tested)),
@@ -107,10 +108,7 @@ async fn test(app: App, asked: Asked, webhooks: Webhooks) -> Result<Response, Pr
     post,
     path = routes::PAUSE_WEBHOOK.path,
     tag = "webhooks",
-    params(
-        ("name" = String, Path, description = "The endpoint"),
-        ("dry_run" = Option<bool>, Query, description = "Only say which events it would begin with"),
-    ),
+    params(OfEndpoint, DryRunFirst),
     responses((status = 200, description = "The endpoint, or what would happen", body = Answered)),
 )]
 #[expect(dead_code, reason = "only its description is used: `simple` answers")]
@@ -123,10 +121,7 @@ fn pause() {}
     post,
     path = routes::RESUME_WEBHOOK.path,
     tag = "webhooks",
-    params(
-        ("name" = String, Path, description = "The endpoint"),
-        ("dry_run" = Option<bool>, Query, description = "Only say which events it would begin with"),
-    ),
+    params(OfEndpoint, DryRunFirst),
     responses((status = 200, description = "The endpoint, or what would happen", body = Answered)),
 )]
 #[expect(dead_code, reason = "only its description is used: `simple` answers")]
@@ -140,10 +135,7 @@ fn resume() {}
     path = routes::REPLAY_WEBHOOK.path,
     tag = "webhooks",
     request_body = ReplayBody,
-    params(
-        ("name" = String, Path, description = "The endpoint"),
-        ("dry_run" = Option<bool>, Query, description = "Only say which events it would begin with"),
-    ),
+    params(OfEndpoint, DryRunFirst),
     responses((status = 200, description = "The endpoint, or what would happen", body = Answered)),
 )]
 async fn replay(app: App, asked: Asked, webhooks: Webhooks) -> Result<Response, Problem> {
@@ -175,10 +167,7 @@ async fn replay(app: App, asked: Asked, webhooks: Webhooks) -> Result<Response, 
     post,
     path = routes::RETRY_ALL_PARKED.path,
     tag = "webhooks",
-    params(
-        ("name" = String, Path, description = "The endpoint"),
-        ("dry_run" = Option<bool>, Query, description = "Only say which events it would begin with"),
-    ),
+    params(OfEndpoint, DryRunFirst),
     responses((status = 200, description = "The endpoint, or what would happen", body = Answered)),
 )]
 #[expect(dead_code, reason = "only its description is used: `simple` answers")]
@@ -189,11 +178,7 @@ fn retry_all() {}
     post,
     path = routes::RETRY_PARKED.path,
     tag = "webhooks",
-    params(
-        ("name" = String, Path, description = "The endpoint"),
-        ("seq" = u64, Path, description = "The event"),
-        ("dry_run" = Option<bool>, Query, description = "Only say which events it would begin with"),
-    ),
+    params(OfParked, DryRunFirst),
     responses((status = 200, description = "The endpoint, or what would happen", body = Answered)),
 )]
 async fn retry(app: App, asked: Asked, webhooks: Webhooks) -> Result<Response, Problem> {
@@ -209,10 +194,9 @@ async fn retry(app: App, asked: Asked, webhooks: Webhooks) -> Result<Response, P
     path = routes::DROP_PARKED.path,
     tag = "webhooks",
     params(
-        ("name" = String, Path, description = "The endpoint"),
-        ("seq" = u64, Path, description = "The event"),
+        OfParked,
         ("behind" = Option<bool>, Query, description = "And all that wait behind it"),
-        ("dry_run" = Option<bool>, Query, description = "Only say which events it would begin with"),
+        DryRunFirst,
     ),
     responses((status = 200, description = "The endpoint, or what would happen", body = Answered)),
 )]

@@ -22,7 +22,7 @@ use crate::log::OpenError;
 
 pub use offline::offline;
 pub use online::{Service, online};
-pub use show::Printer;
+pub use show::{Printer, harmless};
 
 /// Which events.
 #[derive(Clone, Debug, Default)]

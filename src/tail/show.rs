@@ -46,12 +46,12 @@ impl Printer<'_> {
             return writeln!(self.out, "{json}");
         }
         let line = serde_json::from_str(json).map(|event| self.line(&event));
-        writeln!(self.out, "{}", line.unwrap_or_else(|_| shown(json)))
+        writeln!(self.out, "{}", line.unwrap_or_else(|_| harmless(json)))
     }
 
     /// A remark.
     pub fn remark(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.remarks, "{}", shown(text))
+        writeln!(self.remarks, "{}", harmless(text))
     }
 
     /// Sends on what was written so far.
@@ -61,7 +61,7 @@ impl Printer<'_> {
 
     fn line(&self, event: &Shown) -> String {
         let Shown { seq, at, type_name, data } = event;
-        let (at, name) = (shown(at), shown(type_name));
+        let (at, name) = (harmless(at), harmless(type_name));
         let mut line = if self.colour {
             let colour = colour(type_name);
             format!("\x1b[2m{at} {seq:>7}\x1b[0m \x1b[{colour}m{name:<TYPE_WIDTH$}\x1b[0m")
@@ -75,7 +75,7 @@ impl Printer<'_> {
                 continue;
             }
             // Writing to a String does not fail.
-            let _ = write!(line, " {}={}", shown(name), text(value));
+            let _ = write!(line, " {}={}", harmless(name), text(value));
         }
         line.truncate(line.trim_end().len());
         line
@@ -89,9 +89,9 @@ fn text(value: &Value) -> String {
         Value::Object(fields) if fields.contains_key("message") => {
             let words = ["message", "hint"].iter().filter_map(|name| fields.get(*name)?.as_str());
             let words: Vec<_> = words.collect();
-            shown(&Value::String(words.join("; ")).to_string())
+            harmless(&Value::String(words.join("; ")).to_string())
         }
-        other => shown(&other.to_string()),
+        other => harmless(&other.to_string()),
     }
 }
 
@@ -99,8 +99,8 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && c != '"' && c != '\\')
 }
 
-/// The text with its control characters made harmless; `\n` and the like are escaped by JSON before.
-fn shown(text: &str) -> String {
+/// The text with its control characters made harmless.
+pub fn harmless(text: &str) -> String {
     text.chars().map(|c| if is_harmful(c) { '\u{fffd}' } else { c }).collect()
 }
 

@@ -5,6 +5,7 @@
 mod catalogue;
 mod crash;
 mod dashboards;
+mod explain;
 mod main_job;
 mod operate;
 mod original;

@@ -1,4 +1,4 @@
-//! What the README says of settings is what the program knows.
+//! What the README says of settings is what the program knows, and what it tells to run is run.
 
 use std::fs;
 use std::path::Path;
@@ -20,4 +20,41 @@ fn the_settings_in_the_readme_are_those_of_the_program() {
         return;
     }
     assert_eq!(settings, made, "run `UPDATE=1 cargo test readme`");
+}
+
+/// Each block of commands stands right below a comment that says who runs it.
+#[test]
+fn every_command_in_the_readme_is_run_or_says_why_not() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).expect("the README");
+    let lines: Vec<_> = readme.lines().collect();
+    let blocks = lines.iter().enumerate().filter(|(_, line)| ["```bash", "```sh"].contains(line));
+    let mut run = 0;
+    for (at, _) in blocks {
+        let comment = lines[at - 1].strip_prefix("<!-- ").and_then(|it| it.strip_suffix(" -->"));
+        let comment = comment.unwrap_or_else(|| panic!("line {}: who runs this block?", at + 1));
+        let (how, what) = comment.split_once(": ").unwrap_or((comment, ""));
+        match how.strip_prefix("run by ") {
+            Some(script) => assert!(root.join(script).exists(), "line {at}: there is no {script}"),
+            None if how == "run" => run += 1,
+            None => assert!(how.starts_with("not run") && !what.is_empty(), "line {at}: {comment}"),
+        }
+    }
+    assert!(run >= 5, "{run} blocks are run");
+}
+
+#[test]
+fn every_link_in_the_readme_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).expect("the README");
+    let anchors: Vec<_> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .map(|title| format!("#{}", title.to_lowercase().replace(' ', "-")))
+        .collect();
+    let links = readme.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
+    for link in links.filter(|link| !link.starts_with("https://")) {
+        let found = anchors.iter().any(|anchor| anchor == link) || root.join(link).exists();
+        assert!(found, "{link} leads nowhere");
+    }
 }

@@ -16,14 +16,15 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("provision", &["clock", "domain", "engine", "pve"]),
     ("reconcile", &["clock", "domain", "engine", "provision", "pve"]),
     ("desk", &["clock", "domain", "engine"]),
-    ("http", &["clock", "desk", "domain", "engine", "log", "webhook"]),
+    ("explain", &["domain"]),
+    ("http", &["clock", "desk", "domain", "engine", "explain", "log", "webhook"]),
     ("metrics", &["clock", "domain", "engine", "log"]),
     ("webhook", &["clock", "config", "domain", "engine", "log"]),
     ("tail", &["clock", "domain", "log"]),
     ("config", &["domain"]),
     ("logging", &["config"]),
     ("notify", &["clock"]),
-    ("cli", &["clock", "config", "domain", "engine", "http", "log", "pve"]),
+    ("cli", &["clock", "config", "domain", "engine", "explain", "http", "log", "pve", "tail"]),
 ];
 
 /// Files that are longer than the rest, and why.

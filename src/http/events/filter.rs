@@ -1,16 +1,13 @@
-//! Which events a follower wants. A filter goes along with its cursor: see [`super::scope`].
+//! Which events a follower wants. A filter goes along with its cursor: see [`crate::domain::scope`].
 
-use super::scope::{Begin, OfInstance, OfTemplate};
 use crate::domain::event::{Envelope, Event};
 use crate::domain::ids::{InstanceId, Seq, Vmid};
+use crate::domain::scope::{Begin, OfInstance, OfTemplate};
 use crate::domain::state::State;
 use crate::http::codes::Code;
 use crate::http::errors::{FieldError, Problem};
-use crate::http::request::Query;
+use crate::http::request::{LONGEST_INSTANCE, Query};
 use crate::log::Reader;
-
-/// Longest `instance`: longer than any that the pool knows.
-const LONGEST_INSTANCE: usize = 255;
 
 /// Events before the place of beginning that are looked through for what belongs to whom: about as many as the
 /// log keeps in memory.

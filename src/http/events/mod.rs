@@ -31,7 +31,6 @@ mod frame;
 mod history;
 mod page;
 mod recent;
-mod scope;
 mod start;
 mod stream;
 

@@ -212,8 +212,18 @@ async function openStory(vmid) {
   if (it.state === "allocated") actions.push(element("button", { onclick: () => release(it) }, "Release …"));
   if (it.state !== "removing") actions.push(element("button", { class: "strong", onclick: () => remove(it) }, "Remove …"));
   $("story-actions").replaceChildren(...actions);
-  $("story-events").replaceChildren(...[...(it.history ?? [])].reverse().map(eventLine));
+  $("story-events").replaceChildren();
+  $("story-summary").textContent = "";
   if (!$("story").open) $("story").showModal();
+  try {
+    const told = await ask(`explain?vmid=${vmid}`);
+    $("story-summary").textContent = told.summary;
+    $("story-events").replaceChildren(...told.chapters.at(-1).steps.toReversed().map(stepLine));
+  } catch (error) { $("story-summary").textContent = error.message; }
+}
+
+function stepLine(step) {
+  return element("li", {}, element("time", { datetime: step.at }, clock(step.at)), step.words);
 }
 
 // ---- what a person may do ------------------------------------------------------------------------------

@@ -76,10 +76,12 @@ fn front_with(state: State, guards: Guards, limits: Limits) -> (Front, Played) {
     let chance = fastrand::Rng::with_seed(7);
     let streams = Streams::new(&engine, log.clone(), 10, chance.clone(), closed);
     let app = App::new(desk, limits, log.clone());
-    let status = crate::http::status::room(&app, crate::http::LookBack::new(log));
+    let look_back = crate::http::LookBack::new(log);
+    let status = crate::http::status::room(&app, look_back.clone());
+    let explain = crate::http::explain::room(&app, look_back);
     let metrics = crate::http::metrics::room(&app, Arc::new(|| "# TYPE up gauge\nup 1\n".to_owned()));
     let hooks = super::webhooks::routes(&app, &webhooks());
-    let front = Front::new(app, guards, chance, [status, metrics, events::room(&streams), hooks]);
+    let front = Front::new(app, guards, chance, [status, explain, metrics, events::room(&streams), hooks]);
     (front, played)
 }
 

@@ -5,47 +5,50 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::event::Event;
-use crate::domain::ids::{AllocationId, InstanceId, Seq, Vmid};
-use crate::domain::state::State;
-use crate::domain::time::Timestamp;
+use super::event::Event;
+use super::ids::{AllocationId, InstanceId, Seq, Vmid};
+use super::state::State;
+use super::time::Timestamp;
 
 /// Where the events begin that a scope is going to see.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Begin {
-    pub(super) seq: Seq,
-    pub(super) at: Timestamp,
+pub struct Begin {
+    /// The first event.
+    pub seq: Seq,
+    /// When it was.
+    pub at: Timestamp,
 }
 
 /// A template and its containers.
 #[derive(Clone, Debug)]
-pub(super) struct OfTemplate {
+pub struct OfTemplate {
     template: Vmid,
     containers: BTreeSet<Vmid>,
 }
 
 /// An instance and what it holds.
 #[derive(Clone, Debug)]
-pub(super) struct OfInstance {
+pub struct OfInstance {
     instance_id: InstanceId,
     allocation_id: Option<AllocationId>,
     vmid: Option<Vmid>,
 }
 
 impl OfTemplate {
-    pub(super) fn new(template: Vmid) -> Self {
+    /// Nothing is its own yet.
+    pub fn new(template: Vmid) -> Self {
         Self { template, containers: BTreeSet::new() }
     }
 
     /// Takes over what State knows from before `begin`; everything if that is not said.
-    pub(super) fn seed(&mut self, state: &State, begin: Option<Begin>) {
+    pub fn seed(&mut self, state: &State, begin: Option<Begin>) {
         let own = state.containers.values().filter(|it| it.template == self.template);
         let before = own.filter(|it| begin.is_none_or(|begin| it.created_seq < begin.seq));
         self.containers.extend(before.map(|it| it.vmid));
     }
 
     /// Whether an event belongs to it. Events are to be shown in order, none left out.
-    pub(super) fn has(&mut self, event: &Event) -> bool {
+    pub fn has(&mut self, event: &Event) -> bool {
         let (template, vmid) = (event.template(), event.vmid());
         let Some(vmid) = vmid else { return template == Some(self.template) };
         let its = match template {
@@ -67,12 +70,13 @@ impl OfTemplate {
 }
 
 impl OfInstance {
-    pub(super) fn new(instance_id: InstanceId) -> Self {
+    /// It holds nothing yet.
+    pub fn new(instance_id: InstanceId) -> Self {
         Self { instance_id, allocation_id: None, vmid: None }
     }
 
     /// Takes over what State knows from before `begin`; everything if that is not said.
-    pub(super) fn seed(&mut self, state: &State, begin: Option<Begin>) {
+    pub fn seed(&mut self, state: &State, begin: Option<Begin>) {
         // An allocation is nobody else's before or after: it may be known at any place.
         let waiting = state.waiting.iter().find(|(_, waiting)| waiting.instance_id == self.instance_id);
         self.allocation_id = waiting.map(|(allocation_id, _)| *allocation_id);
@@ -91,7 +95,7 @@ impl OfInstance {
     }
 
     /// Whether an event belongs to it. Events are to be shown in order, none left out.
-    pub(super) fn has(&mut self, event: &Event) -> bool {
+    pub fn has(&mut self, event: &Event) -> bool {
         let named = instance_of(event).is_some_and(|instance_id| *instance_id == self.instance_id);
         if named {
             self.learn(event);
