@@ -34,7 +34,7 @@ use crate::http::{App, Front, Guards, LookBack};
 use crate::log::{self, Opened, Options, Reader};
 use crate::metrics::{self, Opening};
 use crate::pve::{BuildError, Fingerprint, HttpTransport, InvalidFingerprint, Pve, TlsOptions};
-use crate::webhook::Webhooks;
+use crate::webhook::{Deliveries, Webhooks};
 use crate::{notify, provision, reconcile};
 
 pub use signals::told_to_stop;
@@ -111,7 +111,8 @@ pub struct Service {
     clock: Clock,
     /// Ends when the engine does.
     ended: Task,
-    workers: Vec<Task>,
+    workers: [Task; 2],
+    deliveries: Deliveries,
     /// Counts events until the last one.
     counting: Task,
     http: Task,
@@ -227,10 +228,8 @@ impl Service {
             front,
             clock,
             ended,
-            workers: [Task::spawn(provision), Task::spawn(reconcile)]
-                .into_iter()
-                .chain(deliveries.into_iter().map(Task::spawn))
-                .collect(),
+            workers: [Task::spawn(provision), Task::spawn(reconcile)],
+            deliveries,
             counting: Task::spawn(counting),
             http: Task::spawn(http),
             stop_workers,
@@ -268,6 +267,7 @@ impl Service {
         for worker in &mut self.workers {
             worker.ended().await;
         }
+        self.deliveries.ended().await;
         match self.engine.submit(Command::Stop, None, false).await {
             Ok(_) => self.ended.ended().await,
             Err(error) => {
