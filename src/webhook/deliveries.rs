@@ -116,7 +116,9 @@ impl Deliveries {
     /// Lets workers finish what is under way; they have a limit of their own.
     async fn end(&mut self, names: &[EndpointName]) {
         let leaving: Vec<AtWork> = names.iter().filter_map(|name| self.at_work.remove(name)).collect();
-        leaving.iter().for_each(|worker| worker.stop.cancel());
+        for worker in &leaving {
+            worker.stop.cancel();
+        }
         for worker in leaving {
             if let Err(error) = worker.task.await
                 && error.is_panic()

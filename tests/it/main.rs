@@ -6,6 +6,7 @@ mod catalogue;
 mod crash;
 mod dashboards;
 mod main_job;
+mod managed;
 mod operate;
 mod original;
 mod program;

@@ -42,8 +42,8 @@ fn a_size_that_was_set_by_hand_stays() {
 #[test]
 fn a_template_that_is_new_in_the_settings_is_filled() {
     let mut pool = Pool::with(|it| it.sizes = Sizes { min: 0, target: 1, max: 1 });
-    reload(&mut pool, |it| drop(it.templates.insert(Vmid(U), SizeOverrides::default())))
-        .then("SettingsChanged; TemplateAdded 9010; CloneQueued 9010 refill");
+    let with_another = |it: &mut Settings| it.templates = [(Vmid(U), SizeOverrides::default())].into();
+    reload(&mut pool, with_another).then("SettingsChanged; TemplateAdded 9010; CloneQueued 9010 refill");
 }
 
 #[test]

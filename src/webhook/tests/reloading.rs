@@ -69,7 +69,7 @@ async fn one_that_goes_hears_nothing_more_and_is_forgotten_nowhere_when_it_comes
     assert_eq!(rig.count("WebhookRemoved"), 1);
     assert!(rig.at_work.as_ref().unwrap().webhooks.endpoints().is_empty());
     rig.event(9002).await;
-    rig.pass(Duration::from_secs(60)).await;
+    rig.pass(Duration::from_mins(1)).await;
     assert_eq!(rig.seen().len(), 2);
     rig.reload(vec![endpoint("a")]).await;
     rig.until_seen(4).await;
