@@ -35,6 +35,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Keep the pool and serve it over HTTP (the default).
+    ///
+    /// SIGHUP has it read its settings again: sizes and whatever else the rules read, webhooks and POOL_LOG_LEVEL
+    /// are taken on as a whole or, with what is wrong in the log, not at all. SIGTERM and Ctrl-C end it in order. A
+    /// socket that systemd passes is served instead of POOL_LISTEN.
     Serve {
         #[command(flatten)]
         flags: Flags,

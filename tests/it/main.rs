@@ -7,6 +7,7 @@ mod crash;
 mod dashboards;
 mod main_job;
 mod managed;
+mod older;
 mod operate;
 mod original;
 mod program;

@@ -262,6 +262,17 @@ fn whoever_asks_nobody_is_told_what_to_do() {
 }
 
 #[test]
+fn no_certificates_are_needed_for_http() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let none = [("SSL_CERT_FILE", "/dev/null"), ("SSL_CERT_DIR", "/nonexistent")];
+    let asked = |url| program(&none, dir.path()).args(["status", "--url", url]).output().expect("an end");
+    let output = asked(NOWHERE);
+    assert!(text(&output).contains("is it running?"), "{}", text(&output));
+    let output = asked("https://127.0.0.1:1");
+    assert!(text(&output).contains("apt install ca-certificates"), "{}", text(&output));
+}
+
+#[test]
 fn completions_and_manual_pages_know_every_command() {
     let dir = tempfile::tempdir().expect("a directory");
     for shell in ["bash", "zsh", "fish"] {
