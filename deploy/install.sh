@@ -282,7 +282,7 @@ write_unit() {
     fi
     install -d -m 0755 "$(dirname "$file")"
     new=$(mktemp)
-    sed "s|^ExecStart=/usr/local/bin/|ExecStart=$install_dir/|" "$here/sandbox-pool.service" >"$new"
+    sed "s|^ExecStart=/usr/bin/|ExecStart=$install_dir/|" "$here/sandbox-pool.service" >"$new"
     if ! [[ -f $file ]] || ! cmp -s "$new" "$file"; then
         install -m 0644 "$new" "$file"
         changed=yes

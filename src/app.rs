@@ -3,7 +3,10 @@
 //! It is handed the world (listener, PVE, clock, order to stop), so that a test runs the whole service on a
 //! free port against a simulated PVE and a virtual clock.
 
+mod listen;
 mod measure;
+mod opening;
+mod reload;
 mod signals;
 
 use std::net::SocketAddr;
@@ -14,15 +17,14 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::clock::{self, Clock, Stopwatch};
+use crate::clock::{self, Clock};
 use crate::config::{Config, HttpConfig};
 use crate::desk::{Desk, Patience, ReadTemplate};
 use crate::domain::command::Command;
-use crate::domain::event::Event;
-use crate::domain::ids::{Node, Seq};
+use crate::domain::ids::Node;
 use crate::domain::settings::Settings;
 use crate::domain::state::{HandOut, State};
 use crate::engine::{Engine, EngineLoop, Keep, Published, Refused};
@@ -31,13 +33,15 @@ use crate::http::browser::AllowedHosts;
 use crate::http::events::Streams;
 use crate::http::limits::Limits;
 use crate::http::{App, Front, Guards, LookBack};
-use crate::log::{self, Opened, Options, Reader};
+use crate::log::{self, Opened};
 use crate::metrics::{self, Opening};
 use crate::pve::{BuildError, Fingerprint, HttpTransport, InvalidFingerprint, Pve, TlsOptions};
-use crate::webhook::Webhooks;
+use crate::webhook::{Deliveries, Webhooks};
 use crate::{notify, provision, reconcile};
 
-pub use signals::told_to_stop;
+pub use listen::{Passed, listen};
+pub use reload::{ReadConfig, ReloadError, Reloads};
+pub use signals::{told_to_reload, told_to_stop};
 
 /// How long hand-outs under way may take to finish when the service stops.
 const HAND_OUT_GRACE: Duration = Duration::from_secs(10);
@@ -72,6 +76,11 @@ pub enum RunError {
     /// The address cannot be had.
     #[error("cannot listen on {0}; something else may: stop it, or choose another address with POOL_LISTEN")]
     Listen(SocketAddr, #[source] std::io::Error),
+    /// The service manager passed something else than a socket to serve on.
+    #[error(
+        "cannot serve on what the service manager passed; sandbox-pool.socket wants one ListenStream=ADDRESS:PORT"
+    )]
+    Passed(#[source] std::io::Error),
     /// Nothing can be measured.
     #[error("cannot set up metrics")]
     Metrics(#[from] metrics::CatalogueError),
@@ -111,7 +120,8 @@ pub struct Service {
     clock: Clock,
     /// Ends when the engine does.
     ended: Task,
-    workers: Vec<Task>,
+    workers: [Task; 2],
+    deliveries: Deliveries,
     /// Counts events until the last one.
     counting: Task,
     http: Task,
@@ -122,11 +132,11 @@ pub struct Service {
 }
 
 /// A task that ends with its handle.
-struct Task(JoinHandle<()>);
+struct Task(AbortOnDropHandle<()>);
 
 impl Task {
     fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(tokio::spawn(work))
+        Self(AbortOnDropHandle::new(tokio::spawn(work)))
     }
 
     /// Waits for its end.
@@ -139,31 +149,39 @@ impl Task {
     }
 }
 
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Serves until `stop` is done and everything has ended.
-pub async fn run(config: Config, world: World, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+/// Serves until `stop` is done and everything has ended; takes on other settings when told to.
+pub async fn run(
+    config: Config,
+    world: World,
+    stop: impl Future<Output = ()>,
+    mut reloads: Reloads,
+) -> Result<(), RunError> {
     let clock = world.clock;
-    let service = Service::start(&config, world).await?;
+    let address = world.listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    let mut service = Service::start(&config, world).await?;
     let engine = service.engine().clone();
     let _alive = Task::spawn(notify::watchdog(clock, move || engine.is_running()));
     notify::ready();
-    let stop = async {
-        stop.await;
-        notify::stopping();
-    };
-    service.run_until(stop).await
+    tracing::info!("serving on http://{address}");
+    let mut stop = std::pin::pin!(stop);
+    let mut at_work = config;
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            () = service.ended.ended() => return Err(RunError::EngineEnded),
+            () = reloads.told() => at_work = reloads.carry_out(&mut service, at_work).await,
+        }
+    }
+    notify::stopping();
+    service.run_until(std::future::ready(())).await
 }
 
 impl Service {
     /// Opens the log and starts everything.
     pub async fn start(config: &Config, world: World) -> Result<Self, RunError> {
         let mut world = world;
-        let (opened, opening) = open_log(config, world.chance.u32(..)).await?;
+        let (opened, opening) = opening::open_log(config, world.chance.u32(..)).await?;
         Self::start_over(config, world, opened, Some(opening)).await
     }
 
@@ -176,7 +194,7 @@ impl Service {
         opening: Option<Opening>,
     ) -> Result<Self, RunError> {
         let World { listener, pve, clock, mut chance } = world;
-        let is_new = was_never_compared(&opened.reader);
+        let is_new = opening::was_never_compared(&opened.reader);
         let (engine_loop, engine) = EngineLoop::new(opened.writer, opened.projection, clock, chance.fork());
         let reader = opened.reader;
         let metrics = measure::metrics(engine.clone(), reader.clone(), clock, &config.data_dir)?;
@@ -209,7 +227,7 @@ impl Service {
         let streams = Streams::new(&engine, reader.clone(), most, chance.fork(), stop_streams.clone());
         measure::of_streams(&streams, &metrics);
         measure::of_webhooks(&webhooks, &metrics);
-        let desk = desk(config, engine.clone(), pve, clock);
+        let desk = desk(engine.clone(), pve, clock);
         let desk = if is_new { desk.knowing_nothing() } else { desk };
         let app = App::new(desk, limits(&config.http), reader.clone());
         let rendered = metrics.clone();
@@ -229,10 +247,8 @@ impl Service {
             front,
             clock,
             ended,
-            workers: [Task::spawn(provision), Task::spawn(reconcile)]
-                .into_iter()
-                .chain(deliveries.into_iter().map(Task::spawn))
-                .collect(),
+            workers: [Task::spawn(provision), Task::spawn(reconcile)],
+            deliveries,
             counting: Task::spawn(counting),
             http: Task::spawn(http),
             stop_workers,
@@ -270,6 +286,7 @@ impl Service {
         for worker in &mut self.workers {
             worker.ended().await;
         }
+        self.deliveries.ended().await;
         match self.engine.submit(Command::Stop, None, false).await {
             Ok(_) => self.ended.ended().await,
             Err(error) => {
@@ -288,53 +305,6 @@ impl Service {
         tracing::info!("stopped");
         Ok(())
     }
-}
-
-async fn open_log(config: &Config, log_id: u32) -> Result<(Opened<State>, Opening), RunError> {
-    let dir = config.data_dir.clone();
-    let segment_bytes = config.log.segment_bytes;
-    let opening = tokio::task::spawn_blocking(move || {
-        let watch = Stopwatch::start();
-        let options = Options { segment_bytes, ..Options::new(log_id, env!("CARGO_PKG_VERSION")) };
-        let opened = log::open::<State>(&dir, options).map_err(|error| RunError::Log(dir.clone(), error))?;
-        let report = &opened.report;
-        tracing::info!(
-            dir = %dir.display(),
-            log_id = format!("{:08x}", report.log_id),
-            head = report.head.0,
-            replayed = report.replayed,
-            clean = report.clean,
-            took_ms = watch.elapsed().as_millis(),
-            "the event log is open"
-        );
-        if let Some(torn) = &report.torn {
-            tracing::error!(
-                file = %torn.file.display(),
-                offset = torn.offset,
-                bytes = torn.bytes,
-                why = torn.why,
-                saved = torn.saved.as_ref().map(|path| path.display().to_string()),
-                "a torn write at the end of the log was cut off; nothing in it was ever answered"
-            );
-        }
-        let opening = Opening { took: watch.elapsed(), replayed: report.replayed };
-        Ok((opened, opening))
-    });
-    match opening.await {
-        Ok(opened) => opened,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
-}
-
-/// Whether nobody ever looked at PVE in this log. One that has come far is not read for that.
-fn was_never_compared(reader: &Reader) -> bool {
-    const BEGINNING: usize = 1000;
-    let head = reader.head();
-    if reader.oldest() > Seq(1) || head.0 > BEGINNING as u64 {
-        return false;
-    }
-    let records = reader.read(Seq(0), BEGINNING, head).unwrap_or_default();
-    !records.iter().any(|record| matches!(record.envelope.event, Event::Reconciled(_)))
 }
 
 /// The engine gets a thread of its own, since the disk keeps it waiting. On a runtime with one thread, as in
@@ -362,10 +332,10 @@ async fn begin(engine: &Engine, settings: &Settings) -> Result<(), RunError> {
     engine.submit(start, None, false).await.map(|_| ()).map_err(RunError::Start)
 }
 
-fn desk(config: &Config, engine: Engine, pve: Pve, clock: Clock) -> Desk {
-    let node = config.settings.node.as_deref().map(Node::from);
+fn desk(engine: Engine, pve: Pve, clock: Clock) -> Desk {
+    let state = engine.clone();
     let read_template: ReadTemplate = Arc::new(move |template| {
-        let (pve, node) = (pve.clone(), node.clone());
+        let (pve, node) = (pve.clone(), state.published().state.settings.node.as_deref().map(Node::from));
         async move { provision::read_template(&pve, node, template).await }.boxed()
     });
     Desk::new(engine, clock, read_template, Patience::default())
@@ -405,11 +375,6 @@ async fn finish_hand_outs(engine: &Engine, clock: Clock) {
         _ = watch.wait_for(|published| !handing_out(published)) => {}
         () = clock.sleep(HAND_OUT_GRACE) => tracing::warn!("a hand-out did not finish in time"),
     }
-}
-
-/// Takes the address that will be served.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
-    TcpListener::bind(address).await.map_err(|source| RunError::Listen(address, source))
 }
 
 /// A world with the machine's clock and chance.

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use sandbox_pool::cli::Operate;
 use sandbox_pool::config::{Config, ConfigErrors, Flags, Sources, Warning, docs};
+use sandbox_pool::logging::Level;
 use sandbox_pool::tail::{self, EventType, Printer, Since, Wanted};
 use sandbox_pool::{app, clock, demo, logging};
 use url::Url;
@@ -34,6 +35,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Keep the pool and serve it over HTTP (the default).
+    ///
+    /// SIGHUP has it read its settings again: sizes and whatever else the rules read, webhooks and POOL_LOG_LEVEL
+    /// are taken on as a whole or, with what is wrong in the log, not at all. SIGTERM and Ctrl-C end it in order. A
+    /// socket that systemd passes is served instead of POOL_LISTEN.
     Serve {
         #[command(flatten)]
         flags: Flags,
@@ -156,9 +161,20 @@ fn main() -> ExitCode {
 fn execute(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve { flags } => {
-            let (config, warnings) = Config::load(&sources(flags)?)?;
-            start_logging(&config, &warnings)?;
-            serve(config)?;
+            // Before there is any other thread, since it changes the environment.
+            let passed = app::Passed::take().context("cannot begin")?;
+            let address = passed.as_ref().map(app::Passed::address).transpose().context("cannot begin")?;
+            let read = move || {
+                let (config, warnings) = Config::load(&sources(flags.clone())?)?;
+                let config = match address {
+                    Some(address) => config.over_socket(address)?,
+                    None => config,
+                };
+                Ok((config, warnings))
+            };
+            let (config, warnings) = read()?;
+            let level = start_logging(&config, &warnings)?;
+            serve(config, passed, Box::new(read), level)?;
         }
         Command::Demo { burst, flags } => demo(sources(flags)?, burst)?,
         Command::Sim { listen, seed } => sim(listen, seed)?,
@@ -196,13 +212,13 @@ fn sources(flags: Flags) -> Result<Sources<'static>, ConfigErrors> {
 }
 
 /// Warnings wait for this, so that they have the form that was asked for.
-fn start_logging(config: &Config, warnings: &[Warning]) -> anyhow::Result<()> {
+fn start_logging(config: &Config, warnings: &[Warning]) -> anyhow::Result<Level> {
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    logging::start(&config.logging, journal).context("cannot set up logging")?;
+    let level = logging::start(&config.logging, journal).context("cannot set up logging")?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    Ok(())
+    Ok(level)
 }
 
 fn show_settings(format: SettingsFormat) -> anyhow::Result<()> {
@@ -214,11 +230,20 @@ fn show_settings(format: SettingsFormat) -> anyhow::Result<()> {
 }
 
 #[tokio::main]
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(
+    config: Config,
+    passed: Option<app::Passed>,
+    read: app::ReadConfig,
+    level: Level,
+) -> anyhow::Result<()> {
     let stop = app::told_to_stop();
-    let listener = app::listen(config.listen).await?;
+    let reloads = app::Reloads::new(app::told_to_reload(), read, level);
+    let listener = match passed {
+        Some(passed) => passed.listen()?,
+        None => app::listen(config.listen).await?,
+    };
     let pve = app::connect(&config)?;
-    Ok(app::run(config, app::world(listener, pve), stop).await?)
+    Ok(app::run(config, app::world(listener, pve), stop, reloads).await?)
 }
 
 /// The demo's own settings stand below whatever was given, but for the PVE that it simulates.

@@ -14,6 +14,22 @@ pub fn ready() {
     tell(&[NotifyState::Ready, NotifyState::Status("the pool is served")]);
 }
 
+/// It reads its configuration again; [`ready`] or [`refused`] follows.
+pub fn reloading() {
+    let mut state = vec![NotifyState::Reloading, NotifyState::Status("reading the configuration again")];
+    // A manager that waits for the end of the reload tells by the time which one it is.
+    state.extend(NotifyState::monotonic_usec_now());
+    tell(&state);
+}
+
+/// It serves as before, because the new configuration is wrong.
+pub fn refused() {
+    tell(&[
+        NotifyState::Ready,
+        NotifyState::Status("the pool is served; the new configuration was refused, see the journal"),
+    ]);
+}
+
 /// It was told to stop, and finishes what is under way.
 pub fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("finishing what is being handed out")]);

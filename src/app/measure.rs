@@ -12,7 +12,7 @@ use crate::log::Reader;
 use crate::metrics::figures::{EndpointReading, StreamReading};
 use crate::metrics::{CatalogueError, Known, Metrics, Sources};
 use crate::pve::{self, Pve};
-use crate::webhook::{AttemptResult, Endpoint, Figures, Reading, Webhooks};
+use crate::webhook::{AttemptResult, Endpoint, Reading, Watched, Webhooks};
 
 /// Measurements of a service over this log.
 pub(super) fn metrics(
@@ -47,8 +47,8 @@ pub(super) fn of_streams(streams: &Streams, metrics: &Metrics) {
 pub(super) fn of_webhooks(webhooks: &Webhooks, metrics: &Metrics) {
     let webhooks = webhooks.clone();
     metrics.figures().read_endpoints_by(Arc::new(move |now| {
-        let read = |(endpoint, figures): (&Endpoint, &Figures)| reading(endpoint, &figures.read(now));
-        webhooks.endpoints().map(read).collect()
+        let read = |(endpoint, figures): &Watched| reading(endpoint, &figures.read(now));
+        webhooks.endpoints().iter().map(read).collect()
     }));
 }
 

@@ -1,5 +1,6 @@
-//! The order to stop, as the world outside gives it.
+//! The orders to stop and to read the configuration again, as the world outside gives them.
 
+use futures_util::stream::{BoxStream, StreamExt as _, unfold};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The order to stop that a terminal or a service manager gives, heard from the call on. Needs a runtime.
@@ -15,6 +16,17 @@ pub fn told_to_stop() -> impl Future<Output = ()> {
             biased;
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+        }
+    }
+}
+
+/// The order to read the configuration again, heard from the call on. Needs a runtime.
+pub fn told_to_reload() -> BoxStream<'static, ()> {
+    match signal(SignalKind::hangup()) {
+        Ok(hangup) => unfold(hangup, async |mut hangup| hangup.recv().await.map(|()| ((), hangup))).boxed(),
+        Err(error) => {
+            tracing::error!(%error, "SIGHUP cannot be heard; other settings need a restart");
+            futures_util::stream::empty().boxed()
         }
     }
 }

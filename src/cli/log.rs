@@ -75,6 +75,9 @@ fn verify(dir: &Path) -> anyhow::Result<ExitCode> {
         }
         Err(error @ (OpenError::NoLog(_) | OpenError::Io { .. })) => Err(error)
             .context("give the directory with --data-dir; the service makes its log at its first start"),
+        Err(error @ (OpenError::Unreadable { .. } | OpenError::NewerFormat { .. })) => {
+            Err(error).with_context(|| format!("this build cannot read the log in {}", dir.display()))
+        }
         Err(error) => Err(error).with_context(|| format!("the log in {} is not whole", dir.display())),
     }
 }

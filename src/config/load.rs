@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-use super::error::{ConfigErrors, Warning};
+use super::error::{ConfigError, ConfigErrors, Warning};
 use super::read::{Given, Reader};
 use super::source::{Origin, Sources};
 use super::{
@@ -147,6 +147,7 @@ fn http(reader: &mut Reader<'_>) -> HttpConfig {
     HttpConfig {
         api_tokens,
         read_tokens,
+        allow_unauthenticated: reader.switch("POOL_ALLOW_UNAUTHENTICATED"),
         allowed_hosts,
         max_connections: count(max_connections),
         max_streams: count(max_streams),
@@ -176,24 +177,40 @@ pub(super) fn tokens(reader: &mut Reader<'_>, name: &'static str, file_name: &'s
 fn listen(reader: &mut Reader<'_>, http: &HttpConfig) -> Option<SocketAddr> {
     let expected = "an IP address and port, such as 127.0.0.1:8007 or [::]:8007";
     let listen = reader.parse("POOL_LISTEN", expected, value::address)?;
-    let allowed = reader.switch("POOL_ALLOW_UNAUTHENTICATED");
-    if listen.ip().to_canonical().is_loopback() || !http.api_tokens.is_empty() {
+    if is_guarded(listen, http) {
         return Some(listen);
     }
     if reader.is_given("POOL_API_TOKEN", "POOL_API_TOKEN_FILE") {
         return None;
     }
-    if !allowed {
+    if !http.allow_unauthenticated {
         let given = reader.given("POOL_LISTEN");
-        let ways = "a loopback address as long as nobody is authenticated; set POOL_API_TOKEN (or \
-                    POOL_API_TOKEN_FILE), or POOL_ALLOW_UNAUTHENTICATED=true to let everybody in";
-        reader.refuse("POOL_LISTEN", given, ways);
+        reader.refuse("POOL_LISTEN", given, WAYS_TO_LISTEN);
         return None;
     }
     reader.warn(format!(
         "everybody who reaches {listen} may take and destroy containers of the pool: no POOL_API_TOKEN"
     ));
     Some(listen)
+}
+
+/// What must be so for an address that others reach.
+const WAYS_TO_LISTEN: &str = "a loopback address as long as nobody is authenticated; set POOL_API_TOKEN (or \
+                              POOL_API_TOKEN_FILE), or POOL_ALLOW_UNAUTHENTICATED=true to let everybody in";
+
+/// Whether nobody is let in who may not be, whatever is allowed.
+fn is_guarded(listen: SocketAddr, http: &HttpConfig) -> bool {
+    listen.ip().to_canonical().is_loopback() || !http.api_tokens.is_empty()
+}
+
+/// The same rule for a socket that somebody else bound; it stands in the place of `POOL_LISTEN`.
+pub(super) fn over_socket(config: Config, address: SocketAddr) -> Result<Config, ConfigErrors> {
+    if is_guarded(address, &config.http) || config.http.allow_unauthenticated {
+        return Ok(Config { listen: address, ..config });
+    }
+    let given = Some((address.to_string(), Origin::Socket));
+    let error = ConfigError { setting: "POOL_LISTEN", given, expected: WAYS_TO_LISTEN.to_owned() };
+    Err(ConfigErrors { errors: vec![error], ignored: Vec::new() })
 }
 
 pub(super) fn data_dir(reader: &mut Reader<'_>) -> Option<PathBuf> {

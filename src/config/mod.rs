@@ -21,6 +21,7 @@ mod flags;
 mod load;
 mod pool;
 mod read;
+mod reload;
 mod secret;
 mod source;
 pub mod table;
@@ -62,10 +63,15 @@ impl Config {
     pub fn load(sources: &Sources<'_>) -> Result<(Self, Vec<Warning>), ConfigErrors> {
         load::load(sources)
     }
+
+    /// The same over a socket that was bound by somebody else, or why nobody may be served there.
+    pub fn over_socket(self, address: SocketAddr) -> Result<Self, ConfigErrors> {
+        load::over_socket(self, address)
+    }
 }
 
 /// How PVE is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PveConfig {
     /// Address of the API, without `/api2/json`.
     pub url: Url,
@@ -89,12 +95,14 @@ pub struct CaFile {
 }
 
 /// Who may do what over HTTP, and how much of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpConfig {
     /// Bearer tokens that may do everything; none lets everybody who reaches the address do so.
     pub api_tokens: Vec<Secret>,
     /// Bearer tokens that may only read.
     pub read_tokens: Vec<Secret>,
+    /// Whether everybody may be let in beyond this machine, without a token.
+    pub allow_unauthenticated: bool,
     /// Hosts beside this machine's own under which a browser may send writes; lower case, some with a port.
     pub allowed_hosts: Vec<String>,
     /// Connections open at once.
@@ -121,7 +129,7 @@ pub struct LogConfig {
 }
 
 /// Where events are sent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookConfig {
     /// The file that describes endpoints.
     pub file: Option<WebhooksFile>,
@@ -132,7 +140,7 @@ pub struct WebhookConfig {
 }
 
 /// A file that describes endpoints, keys included.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhooksFile {
     /// Its path, for messages.
     pub path: PathBuf,
@@ -141,7 +149,7 @@ pub struct WebhooksFile {
 }
 
 /// One endpoint.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct WebhookEndpoint {
     /// Where to send.
     pub url: Url,

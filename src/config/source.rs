@@ -51,6 +51,8 @@ pub enum Origin {
     Environment,
     /// A file: `.env`, a secret's own, or one of systemd's credentials.
     File(PathBuf),
+    /// A socket that a service manager passed.
+    Socket,
     /// Nobody.
     Default,
 }
@@ -61,6 +63,7 @@ impl fmt::Display for Origin {
             Self::Flag(flag) => write!(f, "--{flag}"),
             Self::Environment => f.write_str("environment"),
             Self::File(path) => path.display().fmt(f),
+            Self::Socket => f.write_str("the service manager's socket"),
             Self::Default => f.write_str("default"),
         }
     }

@@ -400,3 +400,92 @@ fn the_example_environment_with_its_comments_taken_off_is_valid() {
     assert_eq!(env_file::parse(&text).values.len(), SETTINGS.len());
     assert_eq!(good(&text).settings, Settings::default());
 }
+
+/// Another value for each setting that is no file; `rest` goes with it.
+const OTHERS: &[(&str, &str)] = &[
+    ("PVE_API_URL", "https://other:8006"),
+    ("PVE_API_TOKEN", "svc@pve!pool=other"),
+    ("PVE_NODE", "pve2"),
+    ("PVE_VERIFY_TLS", "false"),
+    ("PVE_CA_FILE", "/etc/ca.pem"),
+    ("PVE_FINGERPRINT", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+    ("PVE_RESOURCE_POOL", "warm"),
+    ("POOL_TARGET_SIZE", "6"),
+    ("POOL_MIN_SIZE", "2"),
+    ("POOL_MAX_SIZE", "20"),
+    ("POOL_MAX_TOTAL", "50"),
+    ("POOL_TEMPLATES", "9009"),
+    ("REPLENISH_INTERVAL_SECONDS", "60"),
+    ("REPLENISH_BATCH_SIZE", "2"),
+    ("CONTAINER_HOSTNAME_PREFIX", "warm"),
+    ("CONTAINER_VMID_START", "300"),
+    ("CLONE_MODE", "full"),
+    ("CLONE_CONCURRENCY", "2"),
+    ("CLONE_TIMEOUT_SECONDS", "60"),
+    ("CLONE_MAX_RETRIES", "1"),
+    ("CLONE_RETRY_DELAY_SECONDS", "1"),
+    ("CLONE_RETRY_JITTER_SECONDS", "1"),
+    ("ALLOCATE_TIMEOUT_SECONDS", "60"),
+    ("POOL_MAX_WAITING", "7"),
+    ("RELEASE_POLICY", "recycle"),
+    ("POOL_LISTEN", "127.0.0.1:9000"),
+    ("POOL_API_TOKEN", "0123456789abcdef0123"),
+    ("POOL_READ_TOKEN", "0123456789abcdef4567"),
+    ("POOL_ALLOWED_HOSTS", "pve.example.com"),
+    ("POOL_MAX_CONNECTIONS", "20000"),
+    ("POOL_MAX_STREAMS", "7"),
+    ("POOL_MAX_BODY_BYTES", "32K"),
+    ("POOL_MAX_METADATA_BYTES", "8K"),
+    ("POOL_HEADER_TIMEOUT_SECONDS", "5"),
+    ("POOL_DATA_DIR", "/data"),
+    ("LOG_SEGMENT_BYTES", "8M"),
+    ("LOG_RETENTION_DAYS", "30"),
+    ("LOG_RETENTION_BYTES", "1G"),
+    ("POOL_LOG_FORMAT", "json"),
+    ("POOL_LOG_LEVEL", "debug"),
+    ("WEBHOOKS_FILE", "/hooks.toml"),
+    ("WEBHOOK_URL", "https://hooks.example.com"),
+    ("WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSx"),
+    ("WEBHOOK_ALLOW_CIDRS", "10.0.0.0/8"),
+];
+
+#[test]
+fn a_running_service_takes_on_every_other_setting_or_says_that_it_waits() {
+    let base = "POOL_API_TOKEN=fedcba9876543210\nWEBHOOK_URL=https://hook.example.com\n\
+                WEBHOOK_SECRET=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n";
+    let read = |env: &str| Config::load(&sources(&format!("{NEEDED}{base}{env}"))).unwrap().0;
+    let before = read("");
+    assert_eq!(before.differs_until_restart(&before), [""; 0]);
+    for (name, value) in OTHERS {
+        let wanted = read(&format!("{name}={value}\n"));
+        let waits = before.differs_until_restart(&wanted);
+        let now = before.clone().taking_on(wanted.clone());
+        let taken = now.settings != before.settings
+            || now.webhooks != before.webhooks
+            || now.logging != before.logging;
+        let expected: &[&str] = if taken { &[] } else { &[name] };
+        assert_eq!(waits, expected, "{name}");
+        assert_eq!(now.differs_until_restart(&wanted), expected, "{name}");
+    }
+    // Files of secrets are read into the secret; that a token may be missing is no setting of its own.
+    let without = |name: &&str| !name.ends_with("_FILE") && *name != "POOL_ALLOW_UNAUTHENTICATED";
+    let all: Vec<&str> = SETTINGS.iter().map(|it| it.name).collect();
+    let listed: Vec<&str> = OTHERS.iter().map(|(name, _)| *name).collect();
+    let missing = all.iter().copied().filter(without).filter(|name| !listed.contains(name));
+    assert_eq!(missing.collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn a_socket_of_somebody_else_is_held_to_the_rule_of_an_address() {
+    let at = |text: &str| text.parse().unwrap();
+    let open = good("");
+    assert_eq!(open.clone().over_socket(at("[::1]:80")).unwrap().listen, at("[::1]:80"));
+    for address in ["0.0.0.0:8007", "[::]:8007", "192.0.2.1:8007"] {
+        let refused = open.clone().over_socket(at(address)).unwrap_err().to_string();
+        assert!(refused.contains(address) && refused.contains("POOL_API_TOKEN"), "{refused}");
+        let guarded = good("POOL_API_TOKEN=fedcba9876543210");
+        assert_eq!(guarded.over_socket(at(address)).unwrap().listen, at(address));
+        let (allowed, _) = load_env("POOL_ALLOW_UNAUTHENTICATED=true").unwrap();
+        assert_eq!(allowed.over_socket(at(address)).unwrap().listen, at(address));
+    }
+}

@@ -40,6 +40,7 @@ impl State {
         let template = event.template().or_else(|| self.template_of(event.vmid()?));
         match event {
             Event::ServiceStarted(e) => self.service_started(e),
+            Event::SettingsChanged(e) => self.settings = e.settings.clone(),
             Event::ServiceStopping(_) => self.service.phase = ServicePhase::Stopping,
             Event::ServiceStopped(_) => self.service.phase = ServicePhase::Stopped,
             Event::PveUnreachable(e) => self.service.pve_unreachable = Some((at, e.reason.clone())),

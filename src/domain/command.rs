@@ -21,6 +21,13 @@ pub enum Command {
         /// What the rules read until the next start.
         settings: Box<Settings>,
     },
+    /// The configuration was read again: go on with this one.
+    Reload {
+        /// What the rules read from now on.
+        settings: Box<Settings>,
+        /// The webhook endpoints that are configured now.
+        webhooks: Vec<EndpointName>,
+    },
     /// Take no new work; waiters are told.
     BeginStop,
     /// The last command of a process.

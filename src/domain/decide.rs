@@ -68,6 +68,7 @@ impl Tx<'_> {
             Command::CallersGone { .. } | Command::Observed(_) if ended => {}
             Command::RegisterWebhooks(_) | Command::Webhook(_) if ended => return Err(Rejection::Stopping),
             Command::Start { version, settings } => self.start(version, *settings),
+            Command::Reload { settings, webhooks } => self.reload(*settings, &webhooks)?,
             Command::BeginStop => self.begin_stop(),
             Command::Stop => self.stop(),
             Command::Tick => {}

@@ -174,6 +174,11 @@ events! {
         /// What the rules read until the next start.
         settings: Settings,
     }
+    /// The service read its configuration again while it ran, and works with these settings from now on.
+    SettingsChanged {
+        /// All that the rules read, changed or not.
+        settings: Settings,
+    }
     /// The service was told to stop: it takes no new work and lets hand-outs finish.
     ServiceStopping {}
     /// The service stopped cleanly; nothing behind this event may be missing.
@@ -856,6 +861,7 @@ impl Event {
             Self::Released(e) => Some(e.template),
             Self::Removed(e) => Some(e.template),
             Self::ServiceStarted(_)
+            | Self::SettingsChanged(_)
             | Self::ServiceStopping(_)
             | Self::ServiceStopped(_)
             | Self::PveUnreachable(_)
@@ -925,6 +931,7 @@ impl Event {
             Self::Removed(e) => Some(e.vmid),
             Self::RemovalFailed(e) => Some(e.vmid),
             Self::ServiceStarted(_)
+            | Self::SettingsChanged(_)
             | Self::ServiceStopping(_)
             | Self::ServiceStopped(_)
             | Self::PveUnreachable(_)

@@ -1,4 +1,5 @@
-//! The settings that rules read. They enter State by `ServiceStarted`, so that a replay knows them too.
+//! The settings that rules read. They enter State by `ServiceStarted` and `SettingsChanged`, so that a replay
+//! knows them too.
 //!
 //! No secret is among them, and nothing that only the outside (addresses, files, limits of HTTP) needs.
 

@@ -246,7 +246,7 @@ async fn carry_out(
 
 fn view(app: &App, webhooks: &Webhooks, name: &EndpointName) -> Option<WebhookStatus> {
     let (endpoint, figures) = webhooks.endpoint(name)?;
-    Some(WebhookStatus::of(endpoint, figures, &app.desk().published().state, app.desk().now()))
+    Some(WebhookStatus::of(&endpoint, &figures, &app.desk().published().state, app.desk().now()))
 }
 
 /// The endpoint in the path, if it is configured.

@@ -42,7 +42,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 const LONGEST_TIMEOUT_SECONDS: u64 = 60;
 
 /// One endpoint.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// Its name.
     pub name: EndpointName,

@@ -2,7 +2,7 @@
 //! one container in order.
 //!
 //! They read State and the log and never call PVE. What an endpoint is told is in `message.rs`, where it may
-//! be in `guard.rs`, what is done when it does not answer in `schedule.rs`, `health.rs` and `worker.rs`.
+//! be in `guard.rs`, who works at it in `deliveries.rs`, what is done when it does not answer in `schedule.rs`, `health.rs` and `worker.rs`.
 //!
 //! - A cursor begins at the head when its endpoint is first configured, is a fact in the log from then on, and
 //!   is kept for thirty days after the endpoint is taken out of the configuration.
@@ -13,6 +13,7 @@
 //!   parked, and its lane waits behind it.
 
 mod client;
+mod deliveries;
 mod endpoint;
 mod figures;
 mod guard;
@@ -26,11 +27,10 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+#[cfg(test)]
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
@@ -45,9 +45,9 @@ use crate::log::{ReadError, Reader};
 
 use client::Post;
 use message::Message;
-use worker::Worker;
 
 pub use client::ClientError;
+pub use deliveries::{Deliveries, Wanted};
 pub use endpoint::{Endpoint, EndpointError, SHORT_FORM, known_types};
 pub use figures::{Figures, LastFailure, Reading};
 pub use guard::{Blocked, Guard};
@@ -58,12 +58,21 @@ pub use schedule::{AttemptResult, SCHEDULE};
 #[derive(Clone)]
 pub struct Webhooks(Arc<Shared>);
 
+/// An endpoint, and what its worker says of it.
+pub type Watched = (Arc<Endpoint>, Arc<Figures>);
+
 struct Shared {
-    endpoints: Vec<(Arc<Endpoint>, Arc<Figures>)>,
-    post: Post,
+    in_force: RwLock<InForce>,
     reader: Reader,
     clock: Clock,
     chance: Mutex<fastrand::Rng>,
+}
+
+/// What is configured now.
+#[derive(Clone)]
+struct InForce {
+    endpoints: Vec<Watched>,
+    post: Post,
 }
 
 /// Why webhooks cannot begin.
@@ -94,8 +103,7 @@ pub struct TestOutcome {
 }
 
 impl Webhooks {
-    /// Notes which endpoints are configured, and makes the workers that send to them. They run once they are
-    /// polled, and end when `stop` is cancelled.
+    /// Notes which endpoints are configured, and sets a worker to each. They end when `stop` is cancelled.
     pub async fn start(
         config: &WebhookConfig,
         engine: &Engine,
@@ -103,55 +111,16 @@ impl Webhooks {
         clock: Clock,
         chance: fastrand::Rng,
         stop: &CancellationToken,
-    ) -> Result<(Self, Vec<BoxFuture<'static, ()>>), StartError> {
-        let endpoints = Endpoint::load(config, &|path: &Path| std::fs::read_to_string(path))?;
-        let guard = Guard::new(config.allow_cidrs.iter().copied());
-        let post = if endpoints.is_empty() {
-            client::nobody()
-        } else {
-            client::post(guard, &client::system_lookup())?
-        };
-        Self::start_with(endpoints, post, engine, reader, clock, chance, stop).await
+    ) -> Result<(Self, Deliveries), StartError> {
+        let this = Self::new(reader, clock, chance);
+        let mut deliveries = Deliveries::new(this.clone(), engine.clone(), stop.clone());
+        deliveries.begin(Wanted::load(config)?).await?;
+        Ok((this, deliveries))
     }
 
-    /// The same with the endpoints read and another way to send.
-    async fn start_with(
-        endpoints: Vec<Endpoint>,
-        post: Post,
-        engine: &Engine,
-        reader: Reader,
-        clock: Clock,
-        chance: fastrand::Rng,
-        stop: &CancellationToken,
-    ) -> Result<(Self, Vec<BoxFuture<'static, ()>>), StartError> {
-        let names = endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
-        engine.submit(Command::RegisterWebhooks(names), None, false).await.map_err(StartError::Register)?;
-        let this = Self::new(endpoints, post, reader, clock, chance);
-        let workers = this.0.endpoints.iter().map(|(endpoint, figures)| {
-            let worker = Worker {
-                endpoint: Arc::clone(endpoint),
-                figures: Arc::clone(figures),
-                engine: engine.clone(),
-                reader: this.0.reader.clone(),
-                clock,
-                chance: this.chance().fork(),
-                post: Arc::clone(&this.0.post),
-            };
-            worker.run(stop.clone()).boxed()
-        });
-        let workers = workers.collect();
-        Ok((this, workers))
-    }
-
-    fn new(
-        endpoints: Vec<Endpoint>,
-        post: Post,
-        reader: Reader,
-        clock: Clock,
-        chance: fastrand::Rng,
-    ) -> Self {
-        let endpoints = endpoints.into_iter().map(|endpoint| (Arc::new(endpoint), Arc::default())).collect();
-        Self(Arc::new(Shared { endpoints, post, reader, clock, chance: Mutex::new(chance) }))
+    fn new(reader: Reader, clock: Clock, chance: fastrand::Rng) -> Self {
+        let in_force = RwLock::new(InForce { endpoints: Vec::new(), post: client::nobody() });
+        Self(Arc::new(Shared { in_force, reader, clock, chance: Mutex::new(chance) }))
     }
 
     /// Endpoints that take everything, without workers.
@@ -163,27 +132,41 @@ impl Webhooks {
             retry_after: None,
             reason: String::new(),
         };
-        let post: Post = Arc::new(move |_| async move { taken() }.boxed());
-        Self::new(endpoints, post, reader, clock, fastrand::Rng::with_seed(1))
+        let this = Self::new(reader, clock, fastrand::Rng::with_seed(1));
+        let endpoints = endpoints.into_iter().map(|endpoint| (Arc::new(endpoint), Arc::default()));
+        this.put_in_force(InForce {
+            endpoints: endpoints.collect(),
+            post: Arc::new(move |_| async move { taken() }.boxed()),
+        });
+        this
     }
 
     /// The endpoints in the order of the configuration, each with its figures.
-    pub fn endpoints(&self) -> impl Iterator<Item = (&Endpoint, &Figures)> {
-        self.0.endpoints.iter().map(|(endpoint, figures)| (&**endpoint, &**figures))
+    pub fn endpoints(&self) -> Vec<Watched> {
+        self.in_force().endpoints
     }
 
     /// One endpoint with its figures.
-    pub fn endpoint(&self, name: &EndpointName) -> Option<(&Endpoint, &Figures)> {
-        self.endpoints().find(|(endpoint, _)| endpoint.name == *name)
+    pub fn endpoint(&self, name: &EndpointName) -> Option<Watched> {
+        self.endpoints().into_iter().find(|(endpoint, _)| endpoint.name == *name)
+    }
+
+    fn in_force(&self) -> InForce {
+        self.0.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn put_in_force(&self, in_force: InForce) {
+        *self.0.in_force.write().unwrap_or_else(PoisonError::into_inner) = in_force;
     }
 
     /// Sends a test event at once, whether or not the endpoint is paused; none if there is no such endpoint.
     pub async fn test(&self, name: &EndpointName) -> Option<TestOutcome> {
-        let (endpoint, _) = self.0.endpoints.iter().find(|(endpoint, _)| endpoint.name == *name)?;
+        let (endpoint, _) = self.endpoint(name)?;
         let now = self.0.clock.now();
         let id = Ulid::from_parts(u64::try_from(now.0).unwrap_or(0), self.chance().u128(..));
         let watch = Stopwatch::start();
-        let ended = (self.0.post)(Message::test(name, id, now).attempt(endpoint, now)).await;
+        let post = self.in_force().post;
+        let ended = post(Message::test(name, id, now).attempt(&endpoint, now)).await;
         let delivered = ended.result == AttemptResult::Delivered;
         Some(TestOutcome {
             delivered,

@@ -7,6 +7,8 @@ mod crash;
 mod dashboards;
 mod explain;
 mod main_job;
+mod managed;
+mod older;
 mod operate;
 mod original;
 mod program;

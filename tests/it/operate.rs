@@ -12,8 +12,11 @@ use serde_json::Value;
 
 use sandbox_pool::sim::{DEMO_SECRET, DEMO_TOKEN};
 
-use crate::program::{Running, free_port, program, text};
+use crate::program::{Running, program, text};
 use crate::world::World;
+
+/// Where nobody listens: the port is reserved for something that is long out of use.
+const NOWHERE: &str = "http://127.0.0.1:1";
 
 /// Runs the program to its end.
 fn run(dir: &Path, arguments: &[&str]) -> Output {
@@ -160,21 +163,17 @@ struct Served {
 impl Served {
     fn start() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let (pve, listen) = (free_port(), free_port());
-        let mut simulator = program(&[], dir.path());
-        simulator.args(["sim", "--listen", &pve]);
-        let mut simulator = Running::start(simulator);
-        simulator.until_it_prints("A simulated Proxmox VE");
-        let settings = vec![
+        let (simulator, pve) = Running::simulator(dir.path());
+        let mut settings = vec![
             ("PVE_API_URL", format!("http://{pve}")),
             ("PVE_API_TOKEN", format!("{DEMO_TOKEN}={DEMO_SECRET}")),
-            ("POOL_LISTEN", listen),
             ("POOL_DATA_DIR", dir.path().join("data").display().to_string()),
             ("POOL_TEMPLATES", "9009".to_owned()),
             ("POOL_TARGET_SIZE", "1".to_owned()),
             ("POOL_API_TOKEN", "0123456789abcdef0123".to_owned()),
         ];
-        let mut service = Running::start(program(&borrowed(&settings), dir.path()));
+        let (mut service, address) = Running::service(&borrowed(&settings), dir.path());
+        settings.push(("POOL_LISTEN", address));
         service.until_it_logs("CloneSucceeded");
         Self { dir, settings, _simulator: simulator, _service: service }
     }
@@ -243,8 +242,7 @@ fn a_doctor_beside_its_service_finds_it_and_one_without_says_what_is_missing() {
 
     let mut settings = borrowed(&served.settings);
     settings.retain(|(name, _)| *name != "PVE_API_URL");
-    let nowhere = format!("http://{}", free_port());
-    settings.push(("PVE_API_URL", &nowhere));
+    settings.push(("PVE_API_URL", NOWHERE));
     let output = program(&settings, served.dir.path()).arg("doctor").output().expect("an end");
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("FAIL  pve-address"), "{}", said(&output));
@@ -258,10 +256,20 @@ fn a_doctor_beside_its_service_finds_it_and_one_without_says_what_is_missing() {
 #[test]
 fn whoever_asks_nobody_is_told_what_to_do() {
     let dir = tempfile::tempdir().expect("a directory");
-    let url = format!("http://{}", free_port());
-    let output = run(dir.path(), &["status", "--url", &url]);
+    let output = run(dir.path(), &["status", "--url", NOWHERE]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("is it running?") && text(&output).contains("--url"), "{}", text(&output));
+}
+
+#[test]
+fn no_certificates_are_needed_for_http() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let none = [("SSL_CERT_FILE", "/dev/null"), ("SSL_CERT_DIR", "/nonexistent")];
+    let asked = |url| program(&none, dir.path()).args(["status", "--url", url]).output().expect("an end");
+    let output = asked(NOWHERE);
+    assert!(text(&output).contains("is it running?"), "{}", text(&output));
+    let output = asked("https://127.0.0.1:1");
+    assert!(text(&output).contains("apt install ca-certificates"), "{}", text(&output));
 }
 
 #[test]

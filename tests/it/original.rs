@@ -128,3 +128,38 @@ async fn its_containers_are_adopted_and_only_those() {
     assert_eq!(world.count("ContainerDiscovered"), 2);
     assert!(world.sim.violations().is_empty(), "{:?}", world.sim.violations());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_it_left_half_made_or_renamed_is_not_touched() {
+    let mut world = World::new().set("POOL_TARGET_SIZE", "1").set("POOL_MIN_SIZE", "0");
+    // Its clone was cut off: the name is there, the lock too, and no task.
+    world.sim.add_ct(CtSpec::new(213, "pool-9009-5d6e7f80").set("lock", "create").adoptable());
+    // Its renamed ones are their holders', running or not; so is what only looks like one of its own.
+    world.sim.add_ct(CtSpec::new(214, "pvelxc-stopped"));
+    world.sim.add_ct(CtSpec::new(215, "pvelxc-running").running());
+    world.sim.add_ct(CtSpec::new(216, "pool-9009-NOTHEX00"));
+    world.sim.add_ct(CtSpec::new(217, "pool-9009-0a1b2c3d").template());
+    let left = [213, 214, 215, 216, 217];
+    let seen = |world: &World| left.map(|vmid| format!("{:?}", world.sim.ct(vmid)));
+    let before = seen(&world);
+    world.start().await;
+    world.settle().await;
+    for nth in 0..3 {
+        let got = world.allocate(&format!("box-{nth}")).await.ok();
+        assert!(!left.map(u64::from).contains(&got["vmid"].as_u64().expect("a VMID")), "{got}");
+    }
+    world.settle().await;
+    assert_eq!(seen(&world), before, "nothing was written, started, stopped or destroyed");
+    assert_eq!(world.container(213).phase.name(), "quarantined");
+    let rows = world.get("/containers?state=quarantined").await.ok();
+    assert!(rows.to_string().contains("pct unlock 213"), "the way out is named: {rows}");
+    for vmid in [214, 215, 216, 217] {
+        assert!(world.state().container(Vmid(vmid)).is_none(), "{vmid} is none of the pool's");
+    }
+    world.sim.outside_unlock(213);
+    let freed = |state: &sandbox_pool::domain::state::State| {
+        state.container(Vmid(213)).is_none_or(|container| container.phase.name() != "quarantined")
+    };
+    world.until("the end of its quarantine", freed).await;
+    assert!(world.sim.violations().is_empty(), "{:?}", world.sim.violations());
+}

@@ -1,11 +1,9 @@
 //! The program as its operator meets it: a real process, its words and its exit codes.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixDatagram;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
-use std::time::Duration;
 
 use sandbox_pool::sim::{DEMO_SECRET, DEMO_TOKEN};
 use tempfile::TempDir;
@@ -51,16 +49,40 @@ impl Running {
         line
     }
 
-    /// Reads what it logs until a line has these words.
-    pub fn until_it_logs(&mut self, words: &str) {
-        let mut line = String::new();
-        while !line.contains(words) {
-            line.clear();
-            assert!(
-                self.stderr.read_line(&mut line).expect("a line") > 0,
-                "it ended before it logged `{words}`"
-            );
+    /// Reads what it logs until a line has these words, and returns all that it read.
+    pub fn until_it_logs(&mut self, words: &str) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        while !lines.last().is_some_and(|line| line.contains(words)) {
+            let mut line = String::new();
+            let read = self.stderr.read_line(&mut line).expect("a line");
+            assert!(read > 0, "it ended before it logged `{words}`: {lines:#?}");
+            lines.push(line);
         }
+        lines
+    }
+
+    /// A simulated PVE, and its address.
+    pub fn simulator(dir: &Path) -> (Self, String) {
+        let mut command = program(&[], dir);
+        command.args(["sim", "--listen", "127.0.0.1:0"]);
+        let mut simulator = Self::start(command);
+        let line = simulator.until_it_prints("PVE_API_URL=");
+        (simulator, address_in(&line))
+    }
+
+    /// A service that listens on a port of the system's choice, and its address.
+    pub fn service(settings: &[(&str, &str)], dir: &Path) -> (Self, String) {
+        let mut command = program(settings, dir);
+        command.env("POOL_LISTEN", "127.0.0.1:0");
+        let mut service = Self::start(command);
+        let lines = service.until_it_logs("serving on http://");
+        (service, address_in(lines.last().expect("a line")))
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal)
+            .expect("a signal");
     }
 
     fn errors(&mut self) -> String {
@@ -71,8 +93,7 @@ impl Running {
 
     /// Tells it to stop and says how it ended.
     pub fn terminate(mut self) -> Option<i32> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+        self.signal(rustix::process::Signal::TERM);
         let mut rest = String::new();
         let _ = self.stderr.read_to_string(&mut rest);
         self.child.wait().expect("its end").code()
@@ -83,10 +104,11 @@ pub fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A port that was free a moment ago.
-pub fn free_port() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its address").to_string()
+/// The address in a line with a URL.
+fn address_in(line: &str) -> String {
+    let (_, rest) = line.split_once("http://").unwrap_or_else(|| panic!("no address in {line}"));
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':');
+    rest[..end.unwrap_or(rest.len())].to_owned()
 }
 
 pub fn demo(listen: &str, data_dir: &Path) -> Command {
@@ -133,16 +155,23 @@ fn an_open_address_without_a_token_is_refused_with_both_ways_out() {
     assert!(!errors.contains(DEMO_SECRET));
 }
 
+/// A demo without containers, and its address.
+fn empty_demo(data_dir: &Path) -> (Running, String) {
+    let mut command = demo("127.0.0.1:0", data_dir);
+    command.args(["--target-size", "0"]);
+    let mut demo = Running::start(command);
+    let line = demo.until_it_prints("/status");
+    (demo, address_in(&line))
+}
+
 #[test]
 fn a_second_demo_on_the_same_port_or_directory_says_who_is_there() {
     let dir = TempDir::new().expect("a directory");
-    let listen = free_port();
-    let mut first = Running::start(demo(&listen, dir.path()));
-    first.until_it_prints("0 of 5 ready");
+    let (first, listen) = empty_demo(dir.path());
     let output = demo(&listen, dir.path()).output().expect("an end");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains(&listen), "{}", text(&output));
-    let output = demo(&free_port(), dir.path()).output().expect("an end");
+    let output = demo("127.0.0.1:0", dir.path()).output().expect("an end");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains(&first.child.id().to_string()), "{}", text(&output));
     assert_eq!(first.terminate(), Some(0));
@@ -151,29 +180,21 @@ fn a_second_demo_on_the_same_port_or_directory_says_who_is_there() {
 #[test]
 fn the_curl_lines_of_a_demo_name_the_port_that_it_was_given() {
     let dir = TempDir::new().expect("a directory");
-    let mut command = demo("127.0.0.1:0", dir.path());
-    command.args(["--target-size", "0"]);
-    let mut demo = Running::start(command);
-    let line = demo.until_it_prints("/status");
-    let address = line.trim().strip_prefix("curl http://").and_then(|rest| rest.strip_suffix("/status"));
-    TcpStream::connect(address.expect("an address")).expect("it listens there");
+    let (demo, address) = empty_demo(dir.path());
+    TcpStream::connect(address).expect("it listens there");
     assert_eq!(demo.terminate(), Some(0));
 }
 
 #[test]
 fn a_killed_process_is_followed_by_one_that_goes_on() {
     let dir = TempDir::new().expect("a directory");
-    let (pve, listen) = (free_port(), free_port());
-    let mut simulator = program(&[], dir.path());
-    simulator.args(["sim", "--listen", &pve]);
-    let mut simulator = Running::start(simulator);
-    simulator.until_it_prints("A simulated Proxmox VE");
+    let (_simulator, pve) = Running::simulator(dir.path());
     let (url, token) = (format!("http://{pve}"), format!("{DEMO_TOKEN}={DEMO_SECRET}"));
     let data_dir = dir.path().join("data");
     let settings = [
         ("PVE_API_URL", url.as_str()),
         ("PVE_API_TOKEN", token.as_str()),
-        ("POOL_LISTEN", listen.as_str()),
+        ("POOL_LISTEN", "127.0.0.1:0"),
         ("POOL_DATA_DIR", data_dir.to_str().expect("a path")),
         ("POOL_TEMPLATES", "9009"),
         ("POOL_TARGET_SIZE", "1"),
@@ -192,37 +213,4 @@ fn a_killed_process_is_followed_by_one_that_goes_on() {
         .expect("a log");
     assert_eq!(log.matches("\"type\":\"CloneStarted\"").count(), 1, "the clone was made once");
     assert!(log.trim_end().lines().last().expect("a line").contains("ServiceStopped"));
-}
-
-#[test]
-fn a_service_manager_is_told_how_the_service_is() {
-    let dir = TempDir::new().expect("a directory");
-    let socket = dir.path().join("notify");
-    let manager = UnixDatagram::bind(&socket).expect("a socket");
-    manager.set_read_timeout(Some(Duration::from_mins(1))).expect("a limit");
-    let until_told = |words: &str| {
-        let mut message = [0; 4096];
-        loop {
-            let read =
-                manager.recv(&mut message).unwrap_or_else(|error| panic!("{words} never came: {error}"));
-            if String::from_utf8_lossy(&message[..read]).lines().any(|line| line == words) {
-                return;
-            }
-        }
-    };
-    let (listen, data_dir) = (free_port(), dir.path().join("data"));
-    let settings = [
-        ("PVE_API_URL", "http://127.0.0.1:1"),
-        ("PVE_API_TOKEN", "a@pve!b=c"),
-        ("POOL_LISTEN", listen.as_str()),
-        ("POOL_DATA_DIR", data_dir.to_str().expect("a path")),
-        ("NOTIFY_SOCKET", socket.to_str().expect("a path")),
-        ("WATCHDOG_USEC", "200000"),
-    ];
-    let service = Running::start(program(&settings, dir.path()));
-    until_told("READY=1");
-    until_told("WATCHDOG=1");
-    until_told("WATCHDOG=1");
-    assert_eq!(service.terminate(), Some(0));
-    until_told("STOPPING=1");
 }

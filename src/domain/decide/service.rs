@@ -1,10 +1,12 @@
 //! The service's own life, and whether PVE answers.
 
 use super::Tx;
+use crate::domain::command::Rejection;
 use crate::domain::event::{
     AllocationCancelled, CancelReason, PveReachable, PveUnreachable, ServiceStarted, ServiceStopped,
-    ServiceStopping, TemplateAdded,
+    ServiceStopping, SettingsChanged, TemplateAdded,
 };
+use crate::domain::ids::EndpointName;
 use crate::domain::settings::Settings;
 use crate::domain::state::ServicePhase;
 
@@ -13,6 +15,20 @@ impl Tx<'_> {
         self.emit(ServiceStarted { version, settings });
         // Their callers' connections ended with the process that held them.
         self.cancel_waiting(CancelReason::Restarted);
+        self.add_configured_templates();
+    }
+
+    pub(super) fn reload(&mut self, settings: Settings, webhooks: &[EndpointName]) -> Result<(), Rejection> {
+        self.running()?;
+        if settings != self.state.settings {
+            self.emit(SettingsChanged { settings });
+            self.add_configured_templates();
+        }
+        self.register_webhooks(webhooks);
+        Ok(())
+    }
+
+    fn add_configured_templates(&mut self) {
         let configured: Vec<_> = self.state.settings.templates.keys().copied().collect();
         for template in configured {
             if self.template(template).is_none() {

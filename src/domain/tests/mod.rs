@@ -17,6 +17,7 @@ mod lane;
 mod line;
 mod plan;
 mod release;
+mod reload;
 mod remove;
 mod replay;
 mod restart;

@@ -63,6 +63,10 @@ enum Step {
     Pve {
         answers: bool,
     },
+    Reload {
+        target: u32,
+        spare: u32,
+    },
     Restart,
     StopAndStart,
 }
@@ -88,6 +92,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => prop_oneof![Just(1), Just(5), Just(30), Just(120), Just(700), Just(90_000)].prop_map(Step::Later),
         4 => Just(Step::SleepUntilWoken),
         1 => any::<bool>().prop_map(|answers| Step::Pve { answers }),
+        1 => (0..4u32, 0..3u32).prop_map(|(target, spare)| Step::Reload { target, spare }),
         1 => Just(Step::Restart),
         1 => Just(Step::StopAndStart),
     ]
@@ -234,6 +239,11 @@ fn take(pool: &mut Pool, seen: &mut Vec<Vec<Observation>>, step: Step) {
         Step::Pve { answers: true } => Command::Observed(Observation::PveReachable),
         Step::Pve { answers: false } => {
             Command::Observed(Observation::PveUnreachable { reason: "connection refused".to_owned() })
+        }
+        Step::Reload { target, spare } => {
+            let mut settings = Box::new(pool.state.settings.clone());
+            settings.sizes = Sizes { min: target / 2, target, max: target + spare };
+            Command::Reload { settings, webhooks: Vec::new() }
         }
         Step::Restart => {
             // What the old process was at is never told.

@@ -161,6 +161,7 @@ impl WebhookList {
         let all = webhooks.endpoints();
         Self {
             webhooks: all
+                .iter()
                 .map(|(endpoint, figures)| WebhookStatus::of(endpoint, figures, &published.state, now))
                 .collect(),
             head: published.head.0,

@@ -6,6 +6,7 @@ mod endpoints;
 mod failing;
 mod over_http;
 mod parking;
+mod reloading;
 mod replaying;
 mod restarting;
 mod signing;
@@ -167,7 +168,7 @@ struct AtWork {
     webhooks: Webhooks,
     stop: CancellationToken,
     engine_task: JoinHandle<()>,
-    workers: Vec<JoinHandle<()>>,
+    deliveries: Deliveries,
 }
 
 /// An endpoint that takes the events about templates.
@@ -212,37 +213,30 @@ impl Rig {
         let start = Command::Start { version: "1.0.0".to_owned(), settings };
         engine.submit(start, None, false).await.unwrap();
         let stop = CancellationToken::new();
-        let (webhooks, workers) = Webhooks::start_with(
-            self.endpoints.clone(),
-            self.receivers.post(),
-            &engine,
-            reader,
-            self.clock,
-            chance,
-            &stop,
-        )
-        .await
-        .unwrap();
-        let workers = workers.into_iter().map(tokio::spawn).collect();
-        self.at_work = Some(AtWork { engine, webhooks, stop, engine_task, workers });
+        let webhooks = Webhooks::new(reader, self.clock, chance);
+        let mut deliveries = Deliveries::new(webhooks.clone(), engine.clone(), stop.clone());
+        deliveries.begin(self.configured()).await.unwrap();
+        self.at_work = Some(AtWork { engine, webhooks, stop, engine_task, deliveries });
+    }
+
+    /// The endpoints as they are configured now.
+    fn configured(&self) -> Wanted {
+        Wanted { endpoints: self.endpoints.clone(), allowed: Vec::new(), post: self.receivers.post() }
     }
 
     /// Ends the process as a kill would.
     async fn kill(&mut self) {
-        let AtWork { engine_task, workers, .. } = self.at_work.take().unwrap();
-        for task in workers.into_iter().chain([engine_task]) {
-            task.abort();
-            let _ = task.await;
-        }
+        let AtWork { engine_task, deliveries, .. } = self.at_work.take().unwrap();
+        drop(deliveries);
+        engine_task.abort();
+        let _ = engine_task.await;
     }
 
     /// Ends the process in order.
     async fn stop(&mut self) {
-        let AtWork { engine, stop, engine_task, workers, .. } = self.at_work.take().unwrap();
+        let AtWork { engine, stop, engine_task, mut deliveries, .. } = self.at_work.take().unwrap();
         stop.cancel();
-        for worker in workers {
-            worker.await.unwrap();
-        }
+        deliveries.ended().await;
         engine.submit(Command::Stop, None, false).await.unwrap();
         engine_task.await.unwrap();
     }
