@@ -2,7 +2,7 @@
 
 use ulid::Ulid;
 
-use super::compare::{compare, vmid_of};
+use super::compare::{Compared, compare, vmid_of};
 use super::stranger::Strangers;
 use crate::clock::Clock;
 use crate::domain::command::Finding;
@@ -104,8 +104,8 @@ async fn check(containers: &[Container], list: &str, answers: &[(&str, (u16, &st
     all.extend(answers);
     let script = Script::new(&all);
     let site = Site::new(Pve::new(script.clone()), Clock::virtual_from(EPOCH));
-    let findings = compare(&site, &state(containers), &mut Strangers::default()).await.expect("a comparison");
-    let findings: Vec<String> = findings.iter().map(brief).collect();
+    let compared = compare(&site, &state(containers), &mut Strangers::default()).await.expect("a comparison");
+    let findings: Vec<String> = compared.findings.iter().map(brief).collect();
     assert_eq!(findings.join(" "), expected, "{list} {answers:?}");
     assert!(script.writes().is_empty());
 }
@@ -243,7 +243,8 @@ async fn a_stranger_is_read_once_for_each_name() {
     let site = Site::new(Pve::new(script.clone()), Clock::virtual_from(EPOCH));
     let mut strangers = Strangers::default();
     for reads in [1, 1, 2, 2] {
-        assert_eq!(compare(&site, &state(&[]), &mut strangers).await, Ok(vec![]));
+        let compared = compare(&site, &state(&[]), &mut strangers).await;
+        assert_eq!(compared, Ok(Compared { findings: vec![], complete: true }));
         assert_eq!(script.count(CONFIG), reads);
     }
 }
@@ -260,5 +261,30 @@ async fn a_list_that_cannot_be_had_says_nothing() {
         let site = Site::new(Pve::new(script), Clock::virtual_from(EPOCH));
         assert!(compare(&site, &state(&[ready()]), &mut Strangers::default()).await.is_err());
         assert_eq!(site.outage().is_some(), outage);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_comparison_is_complete_if_all_that_is_unknown_could_be_read() {
+    let nodes = r#"{"data":[{"node":"pve1","status":"online"},{"node":"pve2","status":"online"}]}"#;
+    let (none, stranger) = (r#"{"data":[]}"#.to_owned(), row("web", "running", ""));
+    let locked = row(POOL_NAME, "stopped", r#","lock":"create""#);
+    let (foreign, in_the_making) = (config("web", "notes", ""), config("", "", r#","lock":"create""#));
+    let (other, refused) = ("GET nodes/pve2/lxc", (500, "internal error"));
+    for (known, list, config, of_other, complete) in [
+        (None, &stranger, (200, foreign.as_str()), (200, none.as_str()), true),
+        (None, &stranger, refused, (200, &none), false),
+        (None, &stranger, SILENCE, (200, &none), false),
+        (None, &stranger, FORBIDDEN, (200, &none), false),
+        (None, &none, refused, (595, "No route to host"), false),
+        (None, &locked, (200, &in_the_making), (200, &none), true),
+        (Some(doubted()), &stranger, refused, (200, &none), true),
+    ] {
+        let answers =
+            [("GET nodes", (200, nodes)), ("GET lxc", (200, list)), (other, of_other), (CONFIG, config)];
+        let site = Site::new(Pve::new(Script::new(&answers)), Clock::virtual_from(EPOCH));
+        let compared = compare(&site, &state(known.as_slice()), &mut Strangers::default()).await;
+        let compared = compared.expect("a comparison");
+        assert_eq!(compared, Compared { findings: vec![], complete }, "{list} {config:?} {of_other:?}");
     }
 }
