@@ -18,6 +18,9 @@ const CALLERS_PATIENCE: Duration = Duration::from_mins(2);
 /// Between the look at a container and what is done to it somebody else may be quicker by this much.
 const RACE: Duration = Duration::from_millis(100);
 
+/// The longest that a call is on its way.
+pub const LONGEST_WAY: Duration = Duration::from_secs(50);
+
 /// What those outside know.
 #[derive(Default)]
 pub struct Ledger {
@@ -33,8 +36,8 @@ pub struct Ledger {
     pub disturbed: BTreeMap<u32, Timestamp>,
     /// When a node last went down, which stops its containers.
     pub outage: Timestamp,
-    /// When a VMID was given to somebody else's container.
-    pub replaced: BTreeMap<u32, Timestamp>,
+    /// Each time that a VMID became somebody else's container.
+    pub replaced: BTreeMap<u32, Vec<Timestamp>>,
     /// Other people's containers.
     pub foreign: BTreeMap<u32, CtView>,
     /// Answers by status.
@@ -126,11 +129,13 @@ pub fn check_step(scene: &mut Scene) -> Result<(), String> {
 
 /// Whether somebody was quicker between the look and the act, or while a call was on its way for long.
 fn is_fate(scene: &Scene, violation: &Violation) -> bool {
-    let replaced = vmid_of(violation).and_then(|vmid| scene.ledger().replaced.get(&vmid).copied());
-    let within = |span| replaced.is_some_and(|at| violation.at.since(at) < span);
     match violation.rule {
         ViolationRule::ForeignWrite | ViolationRule::TemplateDestroyed => {
-            within(RACE) || (scene.delays && within(CALLERS_PATIENCE))
+            let way = if scene.delays { LONGEST_WAY } else { Duration::ZERO };
+            let ledger = scene.ledger();
+            let replaced = vmid_of(violation).and_then(|vmid| ledger.replaced.get(&vmid));
+            let just_before = |at: &Timestamp| *at <= violation.at && violation.at.since(*at) < RACE + way;
+            replaced.is_some_and(|times| times.iter().any(just_before))
         }
         // The first was given up; PVE refuses the second for the template's lock.
         ViolationRule::SecondClone => scene.delays,
@@ -153,10 +158,11 @@ fn check_state(state: &State, adopts: bool) -> Result<(), String> {
         return Err("the index is not the one that State amounts to".to_owned());
     }
     let mut places = BTreeSet::new();
-    let held = state.containers.values().filter_map(Container::instance_id);
+    // One in quarantine keeps its name, and a second one is better than no answer.
+    let usable = |c: &&Container| !matches!(c.phase, Phase::Quarantined { .. });
+    let held = state.containers.values().filter(usable).filter_map(Container::instance_id);
     for instance in held.chain(state.waiting.values().map(|waiting| &waiting.instance_id)) {
-        let quarantined = |c: &Container| matches!(c.phase, Phase::Quarantined { .. });
-        if !places.insert(instance) && !state.containers.values().any(quarantined) {
+        if !places.insert(instance) {
             return Err(format!("{instance} has two places"));
         }
     }
@@ -262,9 +268,18 @@ pub fn check_end(scene: &mut Scene) -> Result<(), String> {
             return Err(format!("State has {container:?}, PVE {view:?}"));
         }
     }
+    let of_others =
+        |it: &&Violation| matches!(it.rule, ViolationRule::ForeignWrite | ViolationRule::TemplateDestroyed);
     let violations = scene.sim.violations();
-    let lost: BTreeSet<u32> = violations.iter().filter_map(vmid_of).collect();
+    let lost: BTreeSet<u32> = violations.iter().filter(of_others).filter_map(vmid_of).collect();
     let ledger = scene.ledger();
+    let now = scene.clock.now();
+    for (vmid, held) in ledger.held.iter().filter(|(vmid, held)| !ledger.may_be_over(**vmid, held, now)) {
+        let holder = state.container(Vmid(*vmid)).and_then(Container::holding);
+        if holder.is_none_or(|holding| holding.instance_id.as_str() != held.instance) {
+            return Err(format!("{} was given CT {vmid}, which is {holder:?}'s now", held.instance));
+        }
+    }
     if let Some((_, what)) = ledger.open.values().next() {
         return Err(format!("settled, and no answer yet: {what}"));
     }

@@ -20,6 +20,8 @@ const SETTLES_WITHIN: Duration = Duration::from_hours(1);
 const RENAMED: &str = "renamed-by-somebody";
 /// How often a person looks after it meanwhile.
 const ROUND: Duration = Duration::from_secs(20);
+/// How often somebody asks, two minutes apart: for longer than a back-off lasts.
+const TRIES: u32 = 8;
 
 /// Plays a whole story on a scene.
 pub async fn play(scene: &mut Scene, script: &Script) -> Result<(), String> {
@@ -37,27 +39,40 @@ pub async fn play(scene: &mut Scene, script: &Script) -> Result<(), String> {
     heal(scene).await?;
     settle(scene).await?;
     check_end(scene)?;
-    // It serves as if nothing had been.
-    for template in 0..script.setting.templates {
-        allocate(scene, TEMPLATE + template, Some(format!("last-{template}")), true, None, None);
-    }
-    for _ in 0..6 {
-        pass(scene, ROUND).await?;
-        person(scene);
-    }
-    let state = scene.state().ok_or("nothing runs")?;
-    let serves = |vmid: &u32| state.settings.max_total == 0 && !rests(&state, *vmid);
-    let is_served = |vmid: &u32| scene.ledger().holds(&format!("last-{}", vmid - TEMPLATE));
-    if let Some(vmid) = scene.templates().filter(serves).find(|vmid| !is_served(vmid)) {
-        return Err(format!("template {vmid} is at rest and serves nobody"));
-    }
+    serve_all(scene, script).await?;
     settle(scene).await?;
     check_end(scene)
 }
 
-/// Nobody is served from a template that is drained, or that no clone was tried of since its trouble ended.
-fn rests(state: &State, vmid: u32) -> bool {
-    state.template(Vmid(vmid)).is_some_and(|template| template.drained || template.backoff.is_some())
+/// A pool at rest serves as if nothing had been: whoever keeps asking is given a container.
+async fn serve_all(scene: &mut Scene, script: &Script) -> Result<(), String> {
+    let (min, target, max) = script.setting.sizes;
+    let sizes = json!({ "min": min, "target": target, "max": max });
+    for template in scene.templates() {
+        // It ends what had been drained.
+        send(scene, "PUT", format!("/templates/{template}"), Some(sizes.clone()));
+    }
+    settle(scene).await?;
+    let instance_of = |template: u32| format!("last-{template}");
+    for _ in 0..TRIES {
+        let state = scene.state().ok_or("nothing runs")?;
+        // With a cap on all containers there may be no place for one.
+        let may_be_served = |vmid: &u32| state.settings.max_total == 0 || state.ready_count(Vmid(*vmid)) > 0;
+        let is_served = |vmid: &u32| scene.ledger().holds(&instance_of(*vmid));
+        let asking: Vec<u32> = scene.templates().filter(may_be_served).filter(|it| !is_served(it)).collect();
+        if asking.is_empty() {
+            return Ok(());
+        }
+        for template in asking {
+            allocate(scene, template, Some(instance_of(template)), true, None, None);
+        }
+        for _ in 0..6 {
+            pass(scene, ROUND).await?;
+            person(scene);
+            check_step(scene)?;
+        }
+    }
+    Err("the pool is at rest and does not serve who keeps asking".to_owned())
 }
 
 /// Lets time pass; a power cut meanwhile ends the process and begins another.
@@ -104,7 +119,8 @@ async fn carry_out(scene: &mut Scene, step: &Step) -> Result<(), String> {
         Step::Look => send(scene, "GET", "/status".to_owned(), None),
         Step::Fault { on, which, effect } => {
             scene.delays |= matches!(effect, Effect::Delay(_));
-            scene.blind |= matches!(effect, Effect::FailBefore { status: 403, .. });
+            let forbidden = matches!(effect, Effect::FailBefore { status: 403, .. });
+            scene.blind |= forbidden && ["/**", "/nodes/**"].contains(&on.path.as_str());
             let rule = FaultRule { on: on.clone(), which: *which, effect: effect.clone() };
             scene.sim.add_fault(rule);
         }
@@ -311,7 +327,7 @@ fn meddle(scene: &mut Scene, nth: usize, what: Meddling) {
         Meddling::Convert if !view.running => {
             sim.with(|model| model.convert_to_template(vmid));
             let now = scene.clock.now();
-            scene.ledger().replaced.insert(vmid, now);
+            scene.ledger().replaced.entry(vmid).or_default().push(now);
         }
         Meddling::Migrate
         | Meddling::Convert
@@ -345,7 +361,7 @@ fn foreign(scene: &mut Scene, vmid: Option<u32>) {
     }
     sim.add_ct(if scene.chance.bool() { spec.running() } else { spec });
     let now = scene.clock.now();
-    scene.ledger().replaced.insert(vmid, now);
+    scene.ledger().replaced.entry(vmid).or_default().push(now);
     disturb(scene, vmid);
     remember_foreign(scene, vmid);
 }

@@ -75,7 +75,7 @@ pub struct Scene {
     pub published: Vec<Envelope>,
     /// What that amounts to.
     pub folded: State,
-    /// PVE may say that the token has no right to see something.
+    /// PVE may say that the token has no right to see what runs.
     pub blind: bool,
     /// Calls may come later than they are waited for.
     pub delays: bool,
