@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use sandbox_pool::domain::event::{Envelope, Event};
+use sandbox_pool::domain::event::{Allocated, Envelope, Event};
 use sandbox_pool::domain::ids::{AllocationId, Vmid};
-use sandbox_pool::domain::state::{Container, HandOut, Phase, ServicePhase, State};
+use sandbox_pool::domain::state::{Container, HandOut, Phase, ServicePhase, State, VMID_REST};
 use sandbox_pool::domain::time::Timestamp;
 use sandbox_pool::sim::{CtView, DEMO_TOKEN, Violation, ViolationRule};
 
@@ -188,9 +188,30 @@ fn check_state(state: &State, adopts: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// What an event may not do to the State before it: pass somebody over in the line.
+/// What an event may not do to the State before it.
 pub fn check_event(before: &State, envelope: &Envelope) -> Result<(), String> {
-    let Event::Allocated(allocated) = &envelope.event else { return Ok(()) };
+    match &envelope.event {
+        Event::Allocated(allocated) => check_turn(before, allocated),
+        Event::CloneStarted(started) => check_vmid(before, started.vmid, envelope.at),
+        _ => Ok(()),
+    }
+}
+
+/// A clone gets a VMID that nobody has, nor had a moment ago: there are always others.
+fn check_vmid(before: &State, vmid: Vmid, at: Timestamp) -> Result<(), String> {
+    if before.container(vmid).is_some() {
+        return Err(format!("VMID {vmid} is given to a clone and was a container's"));
+    }
+    match before.resting.get(&vmid) {
+        Some(resting) if at.since(resting.since) < VMID_REST => {
+            Err(format!("VMID {vmid} is given to a clone again too soon: {resting:?}"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Nobody in the line is passed over.
+fn check_turn(before: &State, allocated: &Allocated) -> Result<(), String> {
     let Some(template) = before.template(allocated.template) else { return Ok(()) };
     let ahead = template.line.iter().take_while(|id| **id != allocated.allocation_id);
     let passed_over = ahead.copied().find(|id| !waits_for_its_name(before, *id));
@@ -229,6 +250,11 @@ pub fn unsettled(state: &State) -> Option<String> {
         Phase::Allocated(holding) => container.doubt.is_some() || holding.stage != HandOut::Done,
         Phase::Creating(_) | Phase::Releasing(_) | Phase::Removing(_) | Phase::Quarantined { .. } => true,
     };
+    let expires_at = |c: &Container| c.holding().and_then(|holding| holding.expires_at);
+    let expired = |c: &&Container| expires_at(c).is_some_and(|at| at < state.at);
+    if let Some(container) = state.containers.values().find(expired) {
+        return Some(format!("container {}: its time is up", container.vmid));
+    }
     if let Some(container) = state.containers.values().find(restless) {
         return Some(format!(
             "container {}: {:?} {:?} {:?}",
@@ -237,6 +263,9 @@ pub fn unsettled(state: &State) -> Option<String> {
     }
     let cap = state.settings.max_total as usize;
     for (vmid, template) in &state.templates {
+        if template.drained && state.ready_count(*vmid) > 0 {
+            return Some(format!("template {vmid} is drained and has containers ready"));
+        }
         let target = if template.drained { 0 } else { state.sizes(*vmid).target };
         let full = state.ready_count(*vmid) >= target || (cap > 0 && state.containers.len() >= cap);
         if !full {
