@@ -173,6 +173,9 @@ fn check_state(state: &State, adopts: bool) -> Result<(), String> {
     if state.service.phase != ServicePhase::Running {
         return Ok(());
     }
+    if let Some(waiting) = state.waiting.values().find(|waiting| waiting.deadline < state.at) {
+        return Err(format!("{} waits although its time is up", waiting.instance_id));
+    }
     for (vmid, template) in state.templates.iter().filter(|(_, template)| !template.drained) {
         let wanted = |c: &&Container| {
             c.template == *vmid && c.creating().is_some_and(|creating| creating.unwanted.is_none())
@@ -191,7 +194,7 @@ fn check_state(state: &State, adopts: bool) -> Result<(), String> {
 /// What an event may not do to the State before it.
 pub fn check_event(before: &State, envelope: &Envelope) -> Result<(), String> {
     match &envelope.event {
-        Event::Allocated(allocated) => check_turn(before, allocated),
+        Event::Allocated(allocated) => check_turn(before, allocated, envelope.at),
         Event::CloneStarted(started) => check_vmid(before, started.vmid, envelope.at),
         _ => Ok(()),
     }
@@ -210,12 +213,19 @@ fn check_vmid(before: &State, vmid: Vmid, at: Timestamp) -> Result<(), String> {
     }
 }
 
-/// Nobody in the line is passed over.
-fn check_turn(before: &State, allocated: &Allocated) -> Result<(), String> {
+/// Nobody is passed over, neither in the line nor, whatever order that is in, who asked before.
+fn check_turn(before: &State, allocated: &Allocated, at: Timestamp) -> Result<(), String> {
     let Some(template) = before.template(allocated.template) else { return Ok(()) };
-    let ahead = template.line.iter().take_while(|id| **id != allocated.allocation_id);
-    let passed_over = ahead.copied().find(|id| !waits_for_its_name(before, *id));
-    match passed_over {
+    let own = before.waiting.get(&allocated.allocation_id);
+    let asked_at = own.map_or(at, |own| own.asked_at);
+    // Whose container was of no use is at the head of the line, also before others to whom that happened.
+    let first = own.is_some_and(|own| own.attempt > 0);
+    let asked_before = |id: &&AllocationId| {
+        !first && before.waiting.get(*id).is_some_and(|waiting| waiting.asked_at < asked_at)
+    };
+    let in_line = template.line.iter().take_while(|id| **id != allocated.allocation_id);
+    let ahead = in_line.chain(template.line.iter().filter(asked_before));
+    match ahead.copied().find(|id| !waits_for_its_name(before, *id)) {
         Some(id) => Err(format!("{} was served before {id}, which came first", allocated.instance_id)),
         None => Ok(()),
     }

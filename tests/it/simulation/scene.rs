@@ -164,8 +164,12 @@ impl Scene {
         let outside = Outside { listener, pve, clock: self.clock, chance: self.chance.fork() };
         match Service::start_over(&self.config, outside, opened, None).await {
             Ok(service) => {
+                let waits = service.engine().published().state.waiting.values().next().cloned();
                 self.service = Some(service);
                 self.reader = Some(reader);
+                if let Some(waiting) = waits {
+                    return Err(format!("{} waits although nobody can have asked", waiting.instance_id));
+                }
                 self.check_durable()
             }
             Err(error) => Err(format!("the service does not start: {error:?}")),
