@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::domain::command::{Finding, Observation};
+use crate::domain::command::Observation;
+use crate::domain::fault::Fault;
 use crate::domain::state::{ServicePhase, State};
 use crate::engine::{Engine, Published, watch};
 use crate::provision::report::report;
@@ -24,23 +25,37 @@ mod compare;
 #[cfg(test)]
 mod tests;
 
-use compare::compare;
+use compare::{Compared, compare};
 use stranger::Strangers;
+
+/// How often the first comparison of a log is made again because it could not read everything, and the pause
+/// before each: until then an instance may have a container that is not known, and would be given a second.
+const AGAIN: (u32, Duration) = (10, Duration::from_secs(1));
 
 /// Compares at once, whenever PVE answers again, and every `interval`, until `stop` or the engine's end.
 pub async fn run(engine: Engine, pve: Pve, clock: Clock, interval: Duration, stop: CancellationToken) {
     let work = async {
         let mut published = engine.watch();
         let mut strangers = Strangers::default();
+        let mut tries = AGAIN.0;
         while until(&mut published, may_compare).await {
             let seen = engine.published();
             let site = Site::new(pve.clone(), clock);
-            if !round(&engine, &site, &seen, &mut strangers).await {
+            let compared = compare(&site, &seen.state, &mut strangers).await;
+            let again = tries > 0 && is_too_early(&seen.state, &compared);
+            let observation = if again {
+                tries -= 1;
+                tracing::warn!("PVE does not show all that it has: it is looked at again before it is used");
+                None
+            } else {
+                reconciled(&seen, compared)
+            };
+            if !tell(&engine, &site, observation).await {
                 return;
             }
             tokio::select! {
                 biased;
-                () = clock.sleep(interval) => {}
+                () = clock.sleep(if again { AGAIN.1 } else { interval }) => {}
                 goes_on = comes_back(&mut published) => if !goes_on { return },
             }
         }
@@ -71,17 +86,17 @@ async fn until(
     published.wait_for(condition).await.is_ok()
 }
 
-/// One comparison; false if the engine has ended.
-async fn round(engine: &Engine, site: &Site, seen: &Published, strangers: &mut Strangers) -> bool {
-    let observation = match compare(site, &seen.state, strangers).await {
-        Ok(findings) => reconciled(seen, findings),
-        Err(fault) => {
-            tracing::debug!(%fault, "PVE's inventory cannot be had");
-            // An outage has a report of its own.
-            site.outage().is_none().then_some(Observation::ReconcileFailed { fault })
-        }
-    };
+/// Whether a comparison says too little to be the first of a log.
+fn is_too_early(state: &State, compared: &Result<Compared, Fault>) -> bool {
+    !state.service.reconciled && compared.as_ref().is_ok_and(|compared| !compared.complete)
+}
+
+/// Reports what a comparison came to; false if the engine has ended.
+async fn tell(engine: &Engine, site: &Site, observation: Option<Observation>) -> bool {
     let outage = site.outage().map(|reason| Observation::PveUnreachable { reason });
+    // That nobody answers says enough.
+    let observation =
+        observation.filter(|it| outage.is_none() || !matches!(it, Observation::ReconcileFailed { .. }));
     for observation in [outage, observation].into_iter().flatten() {
         if report(engine, site.clock, observation, None).await.is_none() {
             return false;
@@ -92,9 +107,16 @@ async fn round(engine: &Engine, site: &Site, seen: &Published, strangers: &mut S
 
 /// What there is to report: a comparison without findings is news only if it is the first, or the first
 /// that succeeds again.
-fn reconciled(seen: &Published, findings: Vec<Finding>) -> Option<Observation> {
-    let is_news = !findings.is_empty()
-        || !seen.state.service.reconciled
-        || seen.state.service.reconcile_fault.is_some();
-    is_news.then_some(Observation::Reconciled { as_of: seen.head, findings })
+fn reconciled(seen: &Published, compared: Result<Compared, Fault>) -> Option<Observation> {
+    let service = &seen.state.service;
+    match compared {
+        Ok(Compared { findings, .. }) => {
+            let is_news = !findings.is_empty() || !service.reconciled || service.reconcile_fault.is_some();
+            is_news.then_some(Observation::Reconciled { as_of: seen.head, findings })
+        }
+        Err(fault) => {
+            tracing::debug!(%fault, "PVE's inventory cannot be had");
+            Some(Observation::ReconcileFailed { fault })
+        }
+    }
 }

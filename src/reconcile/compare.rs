@@ -17,12 +17,23 @@ use crate::provision::site::Site;
 /// Reads under way at one node: hand-outs go first.
 const READS: usize = 2;
 
+/// What a comparison came to.
+#[derive(Debug, PartialEq)]
+pub(super) struct Compared {
+    /// What differs.
+    pub(super) findings: Vec<Finding>,
+    /// Nothing that State does not know was left unread, so that what is not found is not there.
+    pub(super) complete: bool,
+}
+
 /// What a look at one container says.
 enum Said {
     /// What differs.
     Finding(Finding),
     /// It is nobody's that the pool knows.
     Foreign(Vmid, Option<String>),
+    /// It is not known to State and could not be read.
+    Unread,
 }
 
 /// What differs between PVE and State; a fault if PVE's inventory cannot be had.
@@ -30,7 +41,7 @@ pub(super) async fn compare(
     site: &Site,
     state: &State,
     strangers: &mut Strangers,
-) -> Result<Vec<Finding>, Fault> {
+) -> Result<Compared, Fault> {
     let inventory = list(site).await?;
     strangers.seen(&inventory);
     let mut looks: BTreeMap<&Node, Vec<BoxFuture<'_, Option<Said>>>> = BTreeMap::new();
@@ -45,6 +56,7 @@ pub(super) async fn compare(
             match stranger::look(site, vmid, listed, prefix).await {
                 Sighting::Ours(discovered) => Some(Said::Finding(Finding::Discovered(discovered))),
                 Sighting::Foreign => Some(Said::Foreign(vmid, listed.row.name.clone())),
+                Sighting::Unread => Some(Said::Unread),
                 Sighting::Later => None,
             }
         });
@@ -53,14 +65,16 @@ pub(super) async fn compare(
     let of_nodes =
         looks.into_values().map(|looks| stream::iter(looks).buffer_unordered(READS).collect::<Vec<_>>());
     let mut findings = Vec::new();
+    let mut complete = inventory.complete;
     for said in join_all(of_nodes).await.into_iter().flatten().flatten() {
         match said {
             Said::Finding(finding) => findings.push(finding),
             Said::Foreign(vmid, name) => strangers.remember(vmid, name),
+            Said::Unread => complete = false,
         }
     }
     findings.sort_by_key(vmid_of);
-    Ok(findings)
+    Ok(Compared { findings, complete })
 }
 
 /// Containers at PVE that State does not know and that are worth a look.

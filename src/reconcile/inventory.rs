@@ -16,6 +16,8 @@ pub(super) struct Inventory {
     pub(super) containers: BTreeMap<Vmid, Listed>,
     /// The nodes that were asked: only of these, absence from the list says anything.
     pub(super) asked: BTreeSet<Node>,
+    /// Every node that is online told what it has.
+    pub(super) complete: bool,
 }
 
 /// A container as its node lists it.
@@ -52,6 +54,7 @@ pub(super) async fn list(site: &Site) -> Result<Inventory, Fault> {
     }
     match failure {
         Some(fault) if inventory.asked.is_empty() => Err(fault),
-        Some(_) | None => Ok(inventory),
+        Some(_) => Ok(inventory),
+        None => Ok(Inventory { complete: true, ..inventory }),
     }
 }

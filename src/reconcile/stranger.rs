@@ -55,8 +55,10 @@ pub(super) enum Sighting {
     Ours(Discovered),
     /// It is somebody else's.
     Foreign,
-    /// It cannot be told now.
+    /// Somebody is at it: it is nobody's yet that could be handed out.
     Later,
+    /// It could not be read, so it may be anybody's.
+    Unread,
 }
 
 /// Reads the container and says whose it is.
@@ -66,7 +68,7 @@ pub(super) async fn look(site: &Site, vmid: Vmid, listed: &Listed, prefix: &str)
         Err(error) => {
             let fault = site.fault(error);
             tracing::debug!(%vmid, %fault, "a container cannot be read");
-            Sighting::Later
+            Sighting::Unread
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ulid::Ulid;
 
-use super::compare::{compare, vmid_of};
+use super::compare::{Compared, compare, vmid_of};
 use super::stranger::Strangers;
 use super::{may_compare, reconciled};
 use crate::clock::Clock;
@@ -108,8 +108,8 @@ async fn check(containers: &[Container], list: &str, answers: &[(&str, (u16, &st
     all.extend(answers);
     let script = Script::new(&all);
     let site = Site::new(Pve::new(script.clone()), Clock::virtual_from(EPOCH));
-    let findings = compare(&site, &state(containers), &mut Strangers::default()).await.expect("a comparison");
-    let findings: Vec<String> = findings.iter().map(brief).collect();
+    let compared = compare(&site, &state(containers), &mut Strangers::default()).await.expect("a comparison");
+    let findings: Vec<String> = compared.findings.iter().map(brief).collect();
     assert_eq!(findings.join(" "), expected, "{list} {answers:?}");
     assert!(script.writes().is_empty());
 }
@@ -254,7 +254,8 @@ async fn a_stranger_is_read_once_for_each_name() {
     let site = Site::new(Pve::new(script.clone()), Clock::virtual_from(EPOCH));
     let mut strangers = Strangers::default();
     for reads in [1, 1, 2, 3, 3] {
-        assert_eq!(compare(&site, &state(&[]), &mut strangers).await, Ok(vec![]));
+        let compared = compare(&site, &state(&[]), &mut strangers).await;
+        assert_eq!(compared, Ok(Compared { findings: vec![], complete: true }));
         assert_eq!(script.count(CONFIG), reads);
     }
 }
@@ -283,7 +284,7 @@ async fn a_node_that_cannot_tell_is_left_out_and_a_silent_pve_says_nothing() {
         answers.extend([("GET nodes/pve2/lxc", other)].iter().chain(&denied));
         let site = Site::new(Pve::new(Script::new(&answers)), Clock::virtual_from(EPOCH));
         let found = compare(&site, &state(&[ready()]), &mut Strangers::default()).await.ok();
-        let found = found.map(|findings| findings.iter().map(brief).collect::<Vec<_>>().join(" "));
+        let found = found.map(|compared| compared.findings.iter().map(brief).collect::<Vec<_>>().join(" "));
         assert_eq!(found.as_deref(), findings, "{other:?}");
         assert_eq!(site.outage().is_some(), findings.is_none());
     }
@@ -311,8 +312,34 @@ fn a_comparison_without_findings_is_news_once() {
     let [first, later] = [false, true].map(|seen| published(ServicePhase::Running, true, seen));
     let freed = || vec![Finding::Freed { vmid: Vmid(205) }];
     let news = |findings| Some(Observation::Reconciled { as_of: Seq(7), findings });
-    assert_eq!(reconciled(&first, vec![]), news(vec![]));
-    assert_eq!(reconciled(&first, freed()), news(freed()));
-    assert_eq!(reconciled(&later, vec![]), None);
-    assert_eq!(reconciled(&later, freed()), news(freed()));
+    let compared = |findings| Ok(Compared { findings, complete: true });
+    assert_eq!(reconciled(&first, compared(vec![])), news(vec![]));
+    assert_eq!(reconciled(&first, compared(freed())), news(freed()));
+    assert_eq!(reconciled(&later, compared(vec![])), None);
+    assert_eq!(reconciled(&later, compared(freed())), news(freed()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_comparison_is_complete_if_all_that_is_unknown_could_be_read() {
+    let nodes = r#"{"data":[{"node":"pve1","status":"online"},{"node":"pve2","status":"online"}]}"#;
+    let (none, stranger) = (r#"{"data":[]}"#.to_owned(), row("web", "running", ""));
+    let locked = row(POOL_NAME, "stopped", r#","lock":"create""#);
+    let (foreign, in_the_making) = (config("web", "notes", ""), config("", "", r#","lock":"create""#));
+    let (other, refused) = ("GET nodes/pve2/lxc", (500, "internal error"));
+    for (known, list, config, of_other, complete) in [
+        (None, &stranger, (200, foreign.as_str()), (200, none.as_str()), true),
+        (None, &stranger, refused, (200, &none), false),
+        (None, &stranger, SILENCE, (200, &none), false),
+        (None, &stranger, FORBIDDEN, (200, &none), false),
+        (None, &none, refused, (595, "No route to host"), false),
+        (None, &locked, (200, &in_the_making), (200, &none), true),
+        (Some(doubted()), &stranger, refused, (200, &none), true),
+    ] {
+        let answers =
+            [("GET nodes", (200, nodes)), ("GET lxc", (200, list)), (other, of_other), (CONFIG, config)];
+        let site = Site::new(Pve::new(Script::new(&answers)), Clock::virtual_from(EPOCH));
+        let compared = compare(&site, &state(known.as_slice()), &mut Strangers::default()).await;
+        let compared = compared.expect("a comparison");
+        assert_eq!(compared, Compared { findings: vec![], complete }, "{list} {config:?} {of_other:?}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sandbox_pool::domain::ids::Vmid;
-use sandbox_pool::sim::{CtSpec, DEMO_TOKEN, Demo, Effect, FaultRule, Model, On, Storage};
+use sandbox_pool::sim::{CtSpec, DEMO_TOKEN, Demo, Effect, FaultRule, Model, On, Storage, Which};
 use serde_json::json;
 
 use crate::world::{EPOCH, World};
@@ -390,4 +390,15 @@ async fn a_task_that_ends_with_warnings_is_no_failure() {
     world.settle().await;
     world.allocate("box").await.ok();
     assert_eq!(world.count("CloneFailed") + world.count("ContainerStartFailed"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebodys_container_that_can_never_be_read_does_not_keep_a_new_log_from_serving() {
+    let unreadable = On::call("GET", "/nodes/pve1/lxc/100/config");
+    let world = World::new();
+    let refused = Effect::FailBefore { status: 500, reason: "internal error".to_owned() };
+    world.sim.add_fault(FaultRule { on: unreadable, which: Which::Always, effect: refused });
+    let world = world.full().await;
+    world.allocate("box").await.ok();
+    world.check();
 }

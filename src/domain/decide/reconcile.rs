@@ -10,7 +10,7 @@ use crate::domain::event::{
     OwnershipDoubted, ReconcileFailed, Reconciled, RemovalRequested, TemplateAdded,
 };
 use crate::domain::fault::{Fault, FaultKind};
-use crate::domain::ids::{CloneId, Seq, Vmid};
+use crate::domain::ids::{CloneId, InstanceId, Seq, Vmid, pool_hostname};
 use crate::domain::state::{Container, HandOut, Phase};
 
 impl Tx<'_> {
@@ -87,8 +87,7 @@ impl Tx<'_> {
         let gone_since = self.state.resting.get(&found.vmid).is_some_and(|resting| resting.ended > as_of);
         let known_vmid = self.container(found.vmid).is_some();
         let known_clone = found.clone_id.is_some_and(|clone_id| self.state.has_clone(clone_id));
-        let known_instance = found.instance_id.as_ref().is_some_and(|id| self.state.place(id).is_some());
-        if gone_since || known_vmid || known_clone || known_instance {
+        if gone_since || known_vmid || known_clone {
             return;
         }
         let (vmid, template) = (found.vmid, found.template);
@@ -99,14 +98,14 @@ impl Tx<'_> {
             Some(clone_id) => clone_id,
             None => CloneId(self.ulid()),
         };
-        self.emit(ContainerDiscovered {
-            vmid,
-            clone_id,
-            template,
-            node: found.node,
-            hostname: found.hostname,
-            instance_id: found.instance_id,
-        });
+        // Its instance has another one by now. Who uses this one is not known: it is held by a name of its own
+        // until a person releases or removes it.
+        let own_name =
+            || InstanceId(pool_hostname(&self.state.settings.hostname_prefix, template, clone_id).0);
+        let claimed = |id: InstanceId| if self.state.place(&id).is_some() { own_name() } else { id };
+        let instance_id = found.instance_id.map(claimed);
+        let (node, hostname) = (found.node, found.hostname);
+        self.emit(ContainerDiscovered { vmid, clone_id, template, node, hostname, instance_id });
         if let Some(fault) = found.stuck {
             self.emit(ContainerQuarantined { vmid, fault });
         }

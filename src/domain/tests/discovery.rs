@@ -64,13 +64,25 @@ fn a_locked_one_is_adopted_into_quarantine_and_freed_without_its_lock() {
 }
 
 #[test]
-fn a_known_vmid_clone_or_instance_is_not_adopted() {
+fn a_known_vmid_or_clone_is_not_adopted() {
     let mut pool = Pool::new().stocked(1);
     pool.handed_out("box");
     let known_clone = Discovered { clone_id: Some(pool.clone_of(200)), ..stray(300, None) };
-    for known in [stray(200, None), known_clone, stray(300, Some("box"))] {
+    for known in [stray(200, None), known_clone] {
         pool.found(Finding::Discovered(known)).then("");
     }
+}
+
+#[test]
+fn a_second_container_of_an_instance_is_held_by_a_name_of_its_own_until_a_person_frees_it() {
+    let mut pool = Pool::new().stocked(1);
+    pool.handed_out("box");
+    let own_name = stray(300, None).hostname;
+    pool.found(Finding::Discovered(stray(300, Some("box"))));
+    pool.then(&format!("ContainerDiscovered 300 {own_name}")).plans("");
+    pool.holds(&format!("200 allocated box; 300 allocated {own_name}"));
+    pool.found(Finding::Discovered(stray(300, Some("box")))).then("");
+    pool.release(300).then("ReleaseRequested 300 request").plans("Park 300");
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use sandbox_pool::domain::event::{Envelope, Event};
+use sandbox_pool::domain::event::{Allocated, Envelope, Event};
 use sandbox_pool::domain::ids::{AllocationId, Vmid};
-use sandbox_pool::domain::state::{Container, HandOut, Phase, ServicePhase, State};
+use sandbox_pool::domain::state::{Container, HandOut, Phase, ServicePhase, State, VMID_REST};
 use sandbox_pool::domain::time::Timestamp;
 use sandbox_pool::sim::{CtView, DEMO_TOKEN, Violation, ViolationRule};
 
@@ -17,6 +17,9 @@ const CALLERS_PATIENCE: Duration = Duration::from_mins(2);
 
 /// Between the look at a container and what is done to it somebody else may be quicker by this much.
 const RACE: Duration = Duration::from_millis(100);
+
+/// The longest that a call is on its way.
+pub const LONGEST_WAY: Duration = Duration::from_secs(50);
 
 /// What those outside know.
 #[derive(Default)]
@@ -33,8 +36,8 @@ pub struct Ledger {
     pub disturbed: BTreeMap<u32, Timestamp>,
     /// When a node last went down, which stops its containers.
     pub outage: Timestamp,
-    /// When a VMID was given to somebody else's container.
-    pub replaced: BTreeMap<u32, Timestamp>,
+    /// Each time that a VMID became somebody else's container.
+    pub replaced: BTreeMap<u32, Vec<Timestamp>>,
     /// Other people's containers.
     pub foreign: BTreeMap<u32, CtView>,
     /// Answers by status.
@@ -126,11 +129,13 @@ pub fn check_step(scene: &mut Scene) -> Result<(), String> {
 
 /// Whether somebody was quicker between the look and the act, or while a call was on its way for long.
 fn is_fate(scene: &Scene, violation: &Violation) -> bool {
-    let replaced = vmid_of(violation).and_then(|vmid| scene.ledger().replaced.get(&vmid).copied());
-    let within = |span| replaced.is_some_and(|at| violation.at.since(at) < span);
     match violation.rule {
         ViolationRule::ForeignWrite | ViolationRule::TemplateDestroyed => {
-            within(RACE) || (scene.delays && within(CALLERS_PATIENCE))
+            let way = if scene.delays { LONGEST_WAY } else { Duration::ZERO };
+            let ledger = scene.ledger();
+            let replaced = vmid_of(violation).and_then(|vmid| ledger.replaced.get(&vmid));
+            let just_before = |at: &Timestamp| *at <= violation.at && violation.at.since(*at) < RACE + way;
+            replaced.is_some_and(|times| times.iter().any(just_before))
         }
         // The first was given up; PVE refuses the second for the template's lock.
         ViolationRule::SecondClone => scene.delays,
@@ -153,10 +158,11 @@ fn check_state(state: &State, adopts: bool) -> Result<(), String> {
         return Err("the index is not the one that State amounts to".to_owned());
     }
     let mut places = BTreeSet::new();
-    let held = state.containers.values().filter_map(Container::instance_id);
+    // One in quarantine keeps its name, and a second one is better than no answer.
+    let usable = |c: &&Container| !matches!(c.phase, Phase::Quarantined { .. });
+    let held = state.containers.values().filter(usable).filter_map(Container::instance_id);
     for instance in held.chain(state.waiting.values().map(|waiting| &waiting.instance_id)) {
-        let quarantined = |c: &Container| matches!(c.phase, Phase::Quarantined { .. });
-        if !places.insert(instance) && !state.containers.values().any(quarantined) {
+        if !places.insert(instance) {
             return Err(format!("{instance} has two places"));
         }
     }
@@ -166,6 +172,9 @@ fn check_state(state: &State, adopts: bool) -> Result<(), String> {
     }
     if state.service.phase != ServicePhase::Running {
         return Ok(());
+    }
+    if let Some(waiting) = state.waiting.values().find(|waiting| waiting.deadline < state.at) {
+        return Err(format!("{} waits although its time is up", waiting.instance_id));
     }
     for (vmid, template) in state.templates.iter().filter(|(_, template)| !template.drained) {
         let wanted = |c: &&Container| {
@@ -182,13 +191,41 @@ fn check_state(state: &State, adopts: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// What an event may not do to the State before it: pass somebody over in the line.
+/// What an event may not do to the State before it.
 pub fn check_event(before: &State, envelope: &Envelope) -> Result<(), String> {
-    let Event::Allocated(allocated) = &envelope.event else { return Ok(()) };
+    match &envelope.event {
+        Event::Allocated(allocated) => check_turn(before, allocated, envelope.at),
+        Event::CloneStarted(started) => check_vmid(before, started.vmid, envelope.at),
+        _ => Ok(()),
+    }
+}
+
+/// A clone gets a VMID that nobody has, nor had a moment ago: there are always others.
+fn check_vmid(before: &State, vmid: Vmid, at: Timestamp) -> Result<(), String> {
+    if before.container(vmid).is_some() {
+        return Err(format!("VMID {vmid} is given to a clone and was a container's"));
+    }
+    match before.resting.get(&vmid) {
+        Some(resting) if at.since(resting.since) < VMID_REST => {
+            Err(format!("VMID {vmid} is given to a clone again too soon: {resting:?}"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Nobody is passed over, neither in the line nor, whatever order that is in, who asked before.
+fn check_turn(before: &State, allocated: &Allocated, at: Timestamp) -> Result<(), String> {
     let Some(template) = before.template(allocated.template) else { return Ok(()) };
-    let ahead = template.line.iter().take_while(|id| **id != allocated.allocation_id);
-    let passed_over = ahead.copied().find(|id| !waits_for_its_name(before, *id));
-    match passed_over {
+    let own = before.waiting.get(&allocated.allocation_id);
+    let asked_at = own.map_or(at, |own| own.asked_at);
+    // Whose container was of no use is at the head of the line, also before others to whom that happened.
+    let first = own.is_some_and(|own| own.attempt > 0);
+    let asked_before = |id: &&AllocationId| {
+        !first && before.waiting.get(*id).is_some_and(|waiting| waiting.asked_at < asked_at)
+    };
+    let in_line = template.line.iter().take_while(|id| **id != allocated.allocation_id);
+    let ahead = in_line.chain(template.line.iter().filter(asked_before));
+    match ahead.copied().find(|id| !waits_for_its_name(before, *id)) {
         Some(id) => Err(format!("{} was served before {id}, which came first", allocated.instance_id)),
         None => Ok(()),
     }
@@ -223,6 +260,11 @@ pub fn unsettled(state: &State) -> Option<String> {
         Phase::Allocated(holding) => container.doubt.is_some() || holding.stage != HandOut::Done,
         Phase::Creating(_) | Phase::Releasing(_) | Phase::Removing(_) | Phase::Quarantined { .. } => true,
     };
+    let expires_at = |c: &Container| c.holding().and_then(|holding| holding.expires_at);
+    let expired = |c: &&Container| expires_at(c).is_some_and(|at| at < state.at);
+    if let Some(container) = state.containers.values().find(expired) {
+        return Some(format!("container {}: its time is up", container.vmid));
+    }
     if let Some(container) = state.containers.values().find(restless) {
         return Some(format!(
             "container {}: {:?} {:?} {:?}",
@@ -231,6 +273,9 @@ pub fn unsettled(state: &State) -> Option<String> {
     }
     let cap = state.settings.max_total as usize;
     for (vmid, template) in &state.templates {
+        if template.drained && state.ready_count(*vmid) > 0 {
+            return Some(format!("template {vmid} is drained and has containers ready"));
+        }
         let target = if template.drained { 0 } else { state.sizes(*vmid).target };
         let full = state.ready_count(*vmid) >= target || (cap > 0 && state.containers.len() >= cap);
         if !full {
@@ -262,9 +307,18 @@ pub fn check_end(scene: &mut Scene) -> Result<(), String> {
             return Err(format!("State has {container:?}, PVE {view:?}"));
         }
     }
+    let of_others =
+        |it: &&Violation| matches!(it.rule, ViolationRule::ForeignWrite | ViolationRule::TemplateDestroyed);
     let violations = scene.sim.violations();
-    let lost: BTreeSet<u32> = violations.iter().filter_map(vmid_of).collect();
+    let lost: BTreeSet<u32> = violations.iter().filter(of_others).filter_map(vmid_of).collect();
     let ledger = scene.ledger();
+    let now = scene.clock.now();
+    for (vmid, held) in ledger.held.iter().filter(|(vmid, held)| !ledger.may_be_over(**vmid, held, now)) {
+        let holder = state.container(Vmid(*vmid)).and_then(Container::holding);
+        if holder.is_none_or(|holding| holding.instance_id.as_str() != held.instance) {
+            return Err(format!("{} was given CT {vmid}, which is {holder:?}'s now", held.instance));
+        }
+    }
     if let Some((_, what)) = ledger.open.values().next() {
         return Err(format!("settled, and no answer yet: {what}"));
     }

@@ -6,20 +6,21 @@ use std::time::Duration;
 use sandbox_pool::domain::fault::Fault;
 use sandbox_pool::domain::ids::Vmid;
 use sandbox_pool::domain::state::{Phase, State};
-use sandbox_pool::sim::{CtSpec, CtView, DEMO_TOKEN, Effect, FaultRule, Model, Sim};
+use sandbox_pool::sim::{DEMO_TOKEN, Effect, FaultRule, Model};
 use serde_json::{Value, json};
 
 use super::invariants::{Held, check_end, check_step, unsettled};
+use super::meddle::{RENAMED, disturb, made_at_pve, meddle, remember_foreign};
 use super::scene::{Scene, TEMPLATE};
-use super::script::{Meddling, Part, Script, Step};
+use super::script::{Part, Script, Step};
 use crate::world::request;
 
 /// A pool whose troubles are over is at rest after at most this long.
 const SETTLES_WITHIN: Duration = Duration::from_hours(1);
-/// What somebody calls the pool's containers.
-const RENAMED: &str = "renamed-by-somebody";
 /// How often a person looks after it meanwhile.
 const ROUND: Duration = Duration::from_secs(20);
+/// How often somebody asks, two minutes apart: for longer than a back-off lasts.
+const TRIES: u32 = 8;
 
 /// Plays a whole story on a scene.
 pub async fn play(scene: &mut Scene, script: &Script) -> Result<(), String> {
@@ -37,27 +38,40 @@ pub async fn play(scene: &mut Scene, script: &Script) -> Result<(), String> {
     heal(scene).await?;
     settle(scene).await?;
     check_end(scene)?;
-    // It serves as if nothing had been.
-    for template in 0..script.setting.templates {
-        allocate(scene, TEMPLATE + template, Some(format!("last-{template}")), true, None, None);
-    }
-    for _ in 0..6 {
-        pass(scene, ROUND).await?;
-        person(scene);
-    }
-    let state = scene.state().ok_or("nothing runs")?;
-    let serves = |vmid: &u32| state.settings.max_total == 0 && !rests(&state, *vmid);
-    let is_served = |vmid: &u32| scene.ledger().holds(&format!("last-{}", vmid - TEMPLATE));
-    if let Some(vmid) = scene.templates().filter(serves).find(|vmid| !is_served(vmid)) {
-        return Err(format!("template {vmid} is at rest and serves nobody"));
-    }
+    serve_all(scene, script).await?;
     settle(scene).await?;
     check_end(scene)
 }
 
-/// Nobody is served from a template that is drained, or that no clone was tried of since its trouble ended.
-fn rests(state: &State, vmid: u32) -> bool {
-    state.template(Vmid(vmid)).is_some_and(|template| template.drained || template.backoff.is_some())
+/// A pool at rest serves as if nothing had been: whoever keeps asking is given a container.
+async fn serve_all(scene: &mut Scene, script: &Script) -> Result<(), String> {
+    let (min, target, max) = script.setting.sizes;
+    let sizes = json!({ "min": min, "target": target, "max": max });
+    for template in scene.templates() {
+        // It ends what had been drained.
+        send(scene, "PUT", format!("/templates/{template}"), Some(sizes.clone()));
+    }
+    settle(scene).await?;
+    let instance_of = |template: u32| format!("last-{template}");
+    for _ in 0..TRIES {
+        let state = scene.state().ok_or("nothing runs")?;
+        // With a cap on all containers there may be no place for one.
+        let may_be_served = |vmid: &u32| state.settings.max_total == 0 || state.ready_count(Vmid(*vmid)) > 0;
+        let is_served = |vmid: &u32| scene.ledger().holds(&instance_of(*vmid));
+        let asking: Vec<u32> = scene.templates().filter(may_be_served).filter(|it| !is_served(it)).collect();
+        if asking.is_empty() {
+            return Ok(());
+        }
+        for template in asking {
+            allocate(scene, template, Some(instance_of(template)), true, None, None);
+        }
+        for _ in 0..6 {
+            pass(scene, ROUND).await?;
+            person(scene);
+            check_step(scene)?;
+        }
+    }
+    Err("the pool is at rest and does not serve who keeps asking".to_owned())
 }
 
 /// Lets time pass; a power cut meanwhile ends the process and begins another.
@@ -104,7 +118,8 @@ async fn carry_out(scene: &mut Scene, step: &Step) -> Result<(), String> {
         Step::Look => send(scene, "GET", "/status".to_owned(), None),
         Step::Fault { on, which, effect } => {
             scene.delays |= matches!(effect, Effect::Delay(_));
-            scene.blind |= matches!(effect, Effect::FailBefore { status: 403, .. });
+            let forbidden = matches!(effect, Effect::FailBefore { status: 403, .. });
+            scene.blind |= forbidden && ["/**", "/nodes/**"].contains(&on.path.as_str());
             let rule = FaultRule { on: on.clone(), which: *which, effect: effect.clone() };
             scene.sim.add_fault(rule);
         }
@@ -248,116 +263,6 @@ fn set(scene: &Scene, part: Part, well: bool) {
         Part::Token => model.set_token_enabled(DEMO_TOKEN, well),
         Part::Statistics => model.set_pvestatd_up(well),
         Part::Quorum => model.set_quorate(well),
-    });
-}
-
-fn made_at_pve(sim: &Sim) -> Vec<CtView> {
-    sim.with(|model| {
-        let views = model.vmids().into_iter().filter_map(|vmid| model.ct(vmid));
-        views.filter(|view| view.made_by.as_deref() == Some(DEMO_TOKEN) && !view.template).collect()
-    })
-}
-
-fn remember_foreign(scene: &Scene, vmid: u32) {
-    if let Some(view) = scene.sim.ct(vmid) {
-        scene.ledger().foreign.insert(vmid, view);
-    }
-}
-
-fn disturb(scene: &Scene, vmid: u32) {
-    let now = scene.clock.now();
-    scene.ledger().disturbed.insert(vmid, now);
-}
-
-fn meddle(scene: &mut Scene, nth: usize, what: Meddling) {
-    let sim = scene.sim.clone();
-    // PVE lets nobody at a container that is locked or that a task works on.
-    let free = |view: &CtView| view.lock.is_none() && !sim.with(|model| model.has_task(view.vmid));
-    let made: Vec<CtView> = made_at_pve(&sim).into_iter().filter(free).collect();
-    let chosen = nth.checked_rem(made.len()).map(|nth| made[nth].clone());
-    let template = TEMPLATE + u32::try_from(nth % scene.setting.templates as usize).unwrap_or(0);
-    match what {
-        Meddling::Foreign => return foreign(scene, None),
-        Meddling::KillClone => {
-            sim.kill_running_clone(template);
-            return;
-        }
-        Meddling::LockTemplate(ms) => {
-            if sim.ct(template).is_some_and(|view| view.lock.is_none()) {
-                lock_for(&sim, template, "backup", ms);
-            }
-            return;
-        }
-        _ => {}
-    }
-    let Some(view) = chosen else { return };
-    let vmid = view.vmid;
-    scene.note(format!("    to CT {vmid}"));
-    disturb(scene, vmid);
-    match what {
-        Meddling::Destroy => sim.outside_destroy(vmid),
-        Meddling::Rename => rename(scene, vmid),
-        Meddling::Start => sim.outside_start(vmid),
-        Meddling::Stop => sim.outside_stop(vmid),
-        Meddling::Lock(lock, ms) => lock_for(&sim, vmid, lock, ms),
-        Meddling::Reuse => {
-            sim.outside_destroy(vmid);
-            foreign(scene, Some(vmid));
-        }
-        Meddling::Migrate if !view.running => {
-            let node = if view.node == "pve1" { "pve2" } else { "pve1" };
-            sim.with(|model| model.outside_migrate(vmid, node));
-        }
-        Meddling::Convert if !view.running => {
-            sim.with(|model| model.convert_to_template(vmid));
-            let now = scene.clock.now();
-            scene.ledger().replaced.insert(vmid, now);
-        }
-        Meddling::Migrate
-        | Meddling::Convert
-        | Meddling::Foreign
-        | Meddling::KillClone
-        | Meddling::LockTemplate(_) => {}
-    }
-}
-
-/// One that the pool does not know would be nobody's that it could know.
-fn rename(scene: &Scene, vmid: u32) {
-    if scene.state().is_some_and(|state| state.container(Vmid(vmid)).is_some()) {
-        scene.sim.outside_rename(vmid, RENAMED);
-    }
-}
-
-/// Somebody's container, on a VMID or on the next free one.
-fn foreign(scene: &mut Scene, vmid: Option<u32>) {
-    let sim = scene.sim.clone();
-    let vmid = vmid.unwrap_or_else(|| {
-        let taken = sim.vmids();
-        (201..9000).find(|vmid| !taken.contains(vmid)).unwrap_or(201)
-    });
-    let name = ["web", "pool-9009-0a1b2c3", "box-33"][scene.chance.usize(0..3)];
-    let mut spec = CtSpec::new(vmid, name);
-    if scene.chance.bool() {
-        // A clone of somebody's sandbox inherits what the pool wrote into that.
-        let mut others = made_at_pve(&sim).into_iter().filter(|view| view.vmid != vmid);
-        let inherited = others.find_map(|view| view.description);
-        spec = inherited.map_or(spec.clone(), |text| spec.description(&text));
-    }
-    sim.add_ct(if scene.chance.bool() { spec.running() } else { spec });
-    let now = scene.clock.now();
-    scene.ledger().replaced.insert(vmid, now);
-    disturb(scene, vmid);
-    remember_foreign(scene, vmid);
-}
-
-fn lock_for(sim: &Sim, vmid: u32, lock: &'static str, ms: u64) {
-    sim.outside_lock(vmid, lock);
-    let sim = sim.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(ms)).await;
-        if sim.ct(vmid).is_some_and(|view| view.lock.as_deref() == Some(lock)) {
-            sim.outside_unlock(vmid);
-        }
     });
 }
 

@@ -134,3 +134,35 @@ fn a_new_log_was_taken_for_an_old_one_after_a_restart_before_pve_was_looked_at()
     ];
     plays_well(calm(1), steps);
 }
+
+#[test]
+fn an_instance_whose_container_could_not_be_read_after_a_lost_log_was_given_a_second_one() {
+    let refused = Effect::FailBefore { status: 500, reason: "internal error".to_owned() };
+    let configs = On::call("GET", "/nodes/*/lxc/*/config");
+    let steps = [
+        wait(10_000),
+        allocate(1, true, None),
+        wait(10_000),
+        fault(FaultRule { on: configs, which: Which::First(5), effect: refused }),
+        Step::LoseLog,
+        allocate(1, true, None),
+        wait(20_000),
+    ];
+    plays_well(calm(1), steps);
+}
+
+#[test]
+fn an_instance_whose_node_could_not_be_listed_after_a_lost_log_was_given_a_second_container() {
+    let refused = Effect::FailBefore { status: 595, reason: "No route to host".to_owned() };
+    let lists = On::call("GET", "/nodes/pve1/lxc");
+    let steps = [
+        wait(10_000),
+        allocate(1, true, None),
+        wait(10_000),
+        fault(FaultRule { on: lists, which: Which::First(2), effect: refused }),
+        Step::LoseLog,
+        allocate(1, true, None),
+        wait(20_000),
+    ];
+    plays_well(Setting { two_nodes: true, ..calm(1) }, steps);
+}

@@ -75,7 +75,7 @@ pub struct Scene {
     pub published: Vec<Envelope>,
     /// What that amounts to.
     pub folded: State,
-    /// PVE may say that the token has no right to see something.
+    /// PVE may say that the token has no right to see what runs.
     pub blind: bool,
     /// Calls may come later than they are waited for.
     pub delays: bool,
@@ -164,8 +164,12 @@ impl Scene {
         let outside = Outside { listener, pve, clock: self.clock, chance: self.chance.fork() };
         match Service::start_over(&self.config, outside, opened, None).await {
             Ok(service) => {
+                let waits = service.engine().published().state.waiting.values().next().cloned();
                 self.service = Some(service);
                 self.reader = Some(reader);
+                if let Some(waiting) = waits {
+                    return Err(format!("{} waits although nobody can have asked", waiting.instance_id));
+                }
                 self.check_durable()
             }
             Err(error) => Err(format!("the service does not start: {error:?}")),

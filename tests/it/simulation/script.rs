@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use sandbox_pool::sim::{Effect, On, Which};
 
+use super::invariants::LONGEST_WAY;
+
 /// The pool and its cluster.
 #[derive(Clone, Debug)]
 pub struct Setting {
@@ -291,7 +293,7 @@ fn effect(chance: &mut fastrand::Rng) -> Effect {
         4 => Effect::DropBefore,
         5..7 => Effect::DropAfter,
         // A clone that comes later than it is looked for is one too many, whatever one does.
-        7 => Effect::Delay(span.min(Duration::from_secs(50))),
+        7 => Effect::Delay(span.min(LONGEST_WAY)),
         8 => Effect::SlowAnswer(span),
         9 => Effect::Stall,
         10 => Effect::StallAfter,
