@@ -178,11 +178,6 @@ class Pool:
 
         wait_for("the service", answers)
 
-    def service_pid(self):
-        """The service's own pid, also below a tracer."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return int(children[0]) if "strace" in self.process.command[0] and children else self.process.pid
-
     def tail(self, lines=5):
         return "\n".join(self.said.read_text(errors="replace").splitlines()[-lines:]) if self.said.exists() else ""
 
