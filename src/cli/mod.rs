@@ -19,7 +19,7 @@ use clap::{Command, Subcommand};
 pub use ask::{Allocate, Leave, OfTemplate, Service, SetTemplate, Status, Template, Warm};
 pub use complete::{Completions, Man};
 pub use doctor::Doctor;
-pub use log::{LogCommand, Repair, Replay};
+pub use log::{LogCommand, Redact, Repair, Replay};
 pub use place::{DataDir, EnvFile};
 
 /// What an operator can ask for.
@@ -42,9 +42,9 @@ pub enum Operate {
     /// Look at a template of the pool, and change what the pool does with it.
     #[command(subcommand)]
     Template(Template),
-    /// Check the event log, save what is whole of a damaged one, or show the pool as it was.
+    /// Check the event log, save what is whole of a damaged one, erase metadata, or show the pool as it was.
     ///
-    /// Nothing in the data directory is ever changed, and all of it works while the service runs.
+    /// Nothing in the data directory is ever changed, and all but redact works while the service runs.
     #[command(subcommand)]
     Log(LogCommand),
     /// Write the completions of a shell to standard output.
