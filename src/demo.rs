@@ -22,6 +22,10 @@ use anyhow::Context as _;
 /// The template that the demo's pool is filled from.
 pub const TEMPLATE: Vmid = Vmid(Demo::TEMPLATE);
 
+/// A token of the simulated PVE for those who look at what the pool did; what it asks is not the pool's doing.
+const AUDITOR_TOKEN: &str = "auditor@pve!eyes";
+const AUDITOR_SECRET: &str = "5a1b0c3d-0000-4000-8000-00000000eyes";
+
 /// Settings that make the simulated cluster the service's PVE, as they would stand in the environment.
 pub fn settings(data_dir: &Path) -> [(&'static str, String); 4] {
     [
@@ -91,17 +95,33 @@ pub async fn run(config: Config, burst: bool) -> anyhow::Result<()> {
     }
 }
 
-/// Runs the simulated PVE alone.
-pub async fn simulate(listen: SocketAddr, seed: u64) -> anyhow::Result<()> {
+/// Runs the simulated PVE alone, its work so many times faster. At its end it tells what its client did that a
+/// good one does not, and fails for it.
+pub async fn simulate(listen: SocketAddr, seed: u64, hurry: u32) -> anyhow::Result<()> {
     let listener = app::listen(listen).await?;
     let address = listener.local_addr().context("the address cannot be read")?;
     let sim = Sim::demo(Clock::system().now(), seed);
+    sim.with(|model| {
+        model.durations_mut().hurry(hurry);
+        model.add_token(AUDITOR_TOKEN, AUDITOR_SECRET, false);
+        model.grant(AUDITOR_TOKEN, "/vms", &["VM.Audit"]);
+    });
     say(&format!(
         "A simulated Proxmox VE. Point the service at it:\n\n  \
          PVE_API_URL=http://{address} PVE_API_TOKEN='{DEMO_TOKEN}={DEMO_SECRET}' \\\n  \
          POOL_TEMPLATES={TEMPLATE} POOL_DATA_DIR=$(mktemp -d) sandbox-pool\n"
     ))?;
-    sim_http::serve(listener, sim, app::told_to_stop()).await.context("the simulated PVE ended")
+    sim_http::serve(listener, sim.clone(), app::told_to_stop()).await.context("the simulated PVE ended")?;
+    let violations = sim.violations();
+    for violation in &violations {
+        say(&format!("{} {:?} {}", violation.at, violation.rule, violation.text))?;
+    }
+    anyhow::ensure!(
+        violations.is_empty(),
+        "its client did what a good one never does, {} times",
+        violations.len()
+    );
+    Ok(())
 }
 
 /// Shows the pool filling until it is full.

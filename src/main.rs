@@ -61,6 +61,9 @@ enum Command {
         /// Seed of everything that the simulation leaves to chance.
         #[arg(long, value_name = "NUMBER", default_value_t = 1)]
         seed: u64,
+        /// How many times faster than usual clones, starts and stops are.
+        #[arg(long, value_name = "TIMES", default_value_t = 1)]
+        hurry: u32,
     },
     /// Show the events, one a line: of a service that runs, or in the files of its log.
     ///
@@ -177,7 +180,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             serve(config, passed, Box::new(read), level)?;
         }
         Command::Demo { burst, flags } => demo(sources(flags)?, burst)?,
-        Command::Sim { listen, seed } => sim(listen, seed)?,
+        Command::Sim { listen, seed, hurry } => sim(listen, seed, hurry)?,
         Command::Events { follow, since, types, json, url, data_dir } => {
             show_events(&Wanted { follow, since, types }, json, &url, data_dir.as_deref())?;
         }
@@ -267,8 +270,8 @@ fn demo(mut sources: Sources<'static>, burst: bool) -> Result<(), Failure> {
 }
 
 #[tokio::main]
-async fn sim(listen: SocketAddr, seed: u64) -> anyhow::Result<()> {
-    demo::simulate(listen, seed).await
+async fn sim(listen: SocketAddr, seed: u64, hurry: u32) -> anyhow::Result<()> {
+    demo::simulate(listen, seed, hurry).await
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use ulid::Ulid;
 
 use super::place::DataDir;
 use super::{say, table};
@@ -14,7 +15,7 @@ use crate::domain::ids::Seq;
 use crate::domain::state::State;
 use crate::engine::Published;
 use crate::http::views::PoolStatus;
-use crate::log::{self, Look, Moment, OpenError, RepairReport, VerifyReport};
+use crate::log::{self, Look, Moment, OpenError, Redaction, RepairReport, VerifyReport};
 
 /// Commands about the event log.
 #[derive(Debug, Subcommand)]
@@ -26,6 +27,10 @@ pub enum LogCommand {
     /// The damaged log stays as it is. The service is not needed for it and must not run on the new directory
     /// before it is done.
     Repair(Repair),
+    /// Write the log without the metadata of an instance into a new directory, for whoever wants it forgotten.
+    ///
+    /// The service must be stopped. The instance's name stays: it is the container's hostname at PVE.
+    Redact(Redact),
     /// Show the pool as it was right behind an event, or at an instant.
     Replay(Replay),
 }
@@ -36,6 +41,19 @@ pub struct Repair {
     #[command(flatten)]
     place: DataDir,
     /// New directory to write into [default: the data directory's name with -repaired behind it]
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
+}
+
+/// An erasure.
+#[derive(Debug, Args)]
+pub struct Redact {
+    #[command(flatten)]
+    place: DataDir,
+    /// Instance whose metadata is erased
+    #[arg(long, value_name = "ID")]
+    instance: String,
+    /// New directory to write into [default: the data directory's name with -redacted behind it]
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
 }
@@ -59,8 +77,13 @@ impl LogCommand {
             Self::Verify(place) => verify(&place.find()?),
             Self::Repair(Repair { place, into }) => {
                 let dir = place.find()?;
-                let into = into.unwrap_or_else(|| beside(&dir));
+                let into = into.unwrap_or_else(|| beside(&dir, "repaired"));
                 repair(&dir, &into)
+            }
+            Self::Redact(Redact { place, instance, into }) => {
+                let dir = place.find()?;
+                let into = into.unwrap_or_else(|| beside(&dir, "redacted"));
+                redact(&dir, &into, &instance)
             }
             Self::Replay(replay) => replay.run(),
         }
@@ -159,10 +182,34 @@ fn what_was_saved(dir: &Path, into: &Path, report: &RepairReport) -> String {
     text
 }
 
-/// The default place of a repaired log.
-fn beside(dir: &Path) -> PathBuf {
+fn redact(dir: &Path, into: &Path, instance: &str) -> anyhow::Result<ExitCode> {
+    let (mut chance, at) = (clock::chance(), Clock::system().now());
+    let redaction = Redaction {
+        instance,
+        forget: State::forget_metadata,
+        log_id: chance.u32(..),
+        id: Ulid::from_parts(u64::try_from(at.0).unwrap_or(0), chance.u128(..)),
+        at,
+        build: env!("CARGO_PKG_VERSION"),
+    };
+    let events = log::redact(dir, into, &redaction)
+        .with_context(|| format!("nothing was written into {}", into.display()))?;
+    log::verify(into).context("the new log is not whole; the old one is as it was")?;
+    say::line(&format!(
+        "The metadata of {instance} was erased from {events} events; the log without it is in {into}.\n\n\
+         It has a new name, so that followers of the old one begin anew. To use it, with the service stopped:\n  \
+         mv {dir} {dir}-old && mv {into} {dir}\n  chown -R --reference={dir}-old {dir}\n  rm -r {dir}-old\n\n\
+         Copies elsewhere (backups, receivers of events and webhooks) still have it.",
+        into = into.display(),
+        dir = dir.display(),
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The default place of a log that is written anew.
+fn beside(dir: &Path, what: &str) -> PathBuf {
     let name = dir.file_name().map_or_else(|| "log".into(), |name| name.to_string_lossy().into_owned());
-    dir.with_file_name(format!("{name}-repaired"))
+    dir.with_file_name(format!("{name}-{what}"))
 }
 
 impl Replay {

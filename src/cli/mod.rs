@@ -21,7 +21,7 @@ pub use ask::{Allocate, Leave, OfTemplate, Service, SetTemplate, Status, Templat
 pub use complete::{Completions, Man};
 pub use doctor::Doctor;
 pub use explain::Explain;
-pub use log::{LogCommand, Repair, Replay};
+pub use log::{LogCommand, Redact, Repair, Replay};
 pub use place::{DataDir, EnvFile};
 
 /// What an operator can ask for.
@@ -46,9 +46,9 @@ pub enum Operate {
     /// Look at a template of the pool, and change what the pool does with it.
     #[command(subcommand)]
     Template(Template),
-    /// Check the event log, save what is whole of a damaged one, or show the pool as it was.
+    /// Check the event log, save what is whole of a damaged one, erase metadata, or show the pool as it was.
     ///
-    /// Nothing in the data directory is ever changed, and all of it works while the service runs.
+    /// Nothing in the data directory is ever changed, and all but redact works while the service runs.
     #[command(subcommand)]
     Log(LogCommand),
     /// Write the completions of a shell to standard output.

@@ -200,6 +200,13 @@ events! {
         /// Containers of the pool that were found.
         containers: u32,
     }
+    /// Metadata was erased from the log while the service did not run; the log has a new name since.
+    LogRedacted {
+        /// The instance whose metadata it was.
+        instance_id: InstanceId,
+        /// Events that it was erased from.
+        events: u64,
+    }
 
     /// The pool keeps containers of this template from now on.
     TemplateAdded {
@@ -868,6 +875,7 @@ impl Event {
             | Self::PveReachable(_)
             | Self::ReconcileFailed(_)
             | Self::Reconciled(_)
+            | Self::LogRedacted(_)
             | Self::AllocationResumed(_)
             | Self::ContainerRenamed(_)
             | Self::ContainerStarted(_)
@@ -938,6 +946,7 @@ impl Event {
             | Self::PveReachable(_)
             | Self::ReconcileFailed(_)
             | Self::Reconciled(_)
+            | Self::LogRedacted(_)
             | Self::TemplateAdded(_)
             | Self::TemplateConfigured(_)
             | Self::TemplateWarmed(_)
@@ -998,6 +1007,17 @@ impl Event {
             Self::RemovalFailed(e) => Some(e.fault.kind),
             _ => None,
         }
+    }
+
+    /// Erases what the caller of this instance said of it; whose it was if there was anything.
+    pub fn forget_metadata(&mut self, instance: &str) -> Option<InstanceId> {
+        let (id, metadata) = match self {
+            Self::AllocationQueued(e) => (&e.instance_id, &mut e.metadata),
+            Self::Allocated(e) => (&e.instance_id, &mut e.metadata),
+            _ => return None,
+        };
+        let erased = id.as_str() == instance && !metadata.is_empty();
+        erased.then(|| metadata.clear()).map(|()| id.clone())
     }
 
     /// The webhook endpoint that the event is about.

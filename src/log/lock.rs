@@ -15,6 +15,21 @@ const NAME: &str = "lock";
 pub(super) struct DirLock(#[expect(dead_code, reason = "held, not read")] File);
 
 impl DirLock {
+    /// Keeps a directory from being taken without writing into it; `None` if nobody ever took it.
+    pub(super) fn keep_out(dir: &Path) -> Result<Option<Self>, OpenError> {
+        let path = dir.join(NAME);
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(OpenError::Io { doing: "open", path, source }),
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(TryLockError::WouldBlock) => Err(locked(dir, &mut file)),
+            Err(TryLockError::Error(source)) => Err(OpenError::Io { doing: "lock", path, source }),
+        }
+    }
+
     /// Takes the directory, or says who has it.
     pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(NAME);
@@ -29,16 +44,19 @@ impl DirLock {
             .map_err(|source| io_error("open", source))?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-                return Err(OpenError::Locked { dir: dir.to_owned(), pid });
-            }
+            Err(TryLockError::WouldBlock) => return Err(locked(dir, &mut file)),
             Err(TryLockError::Error(source)) => return Err(io_error("lock", source)),
         }
         write_pid(&mut file).map_err(|source| io_error("write", source))?;
         Ok(Self(file))
     }
+}
+
+/// The refusal, with who holds it.
+fn locked(dir: &Path, file: &mut File) -> OpenError {
+    let mut text = String::new();
+    let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+    OpenError::Locked { dir: dir.to_owned(), pid }
 }
 
 /// Written over the old pid before what is left of it is cut, so that a full disk cannot stop a start.

@@ -137,7 +137,7 @@ pub fn open<P: Projection>(dir: &Path, options: Options) -> Result<Opened<P>, Op
 }
 
 /// Makes a directory for its owner alone: callers' metadata is kept in it.
-fn create_private(dir: &Path) -> io::Result<()> {
+pub(super) fn create_private(dir: &Path) -> io::Result<()> {
     if let Some(parent) = dir.parent() {
         fs::create_dir_all(parent)?;
     }

@@ -100,7 +100,7 @@ pub(super) fn repair_on(
 }
 
 /// A log without records.
-fn begin(disk: Arc<dyn Disk>, header: Header) -> Result<Writer, OpenError> {
+pub(super) fn begin(disk: Arc<dyn Disk>, header: Header) -> Result<Writer, OpenError> {
     let name = segment_name(header.first_seq);
     let options = Options::new(header.log_id, &header.build);
     let write = || -> std::io::Result<_> {
