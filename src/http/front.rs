@@ -9,8 +9,8 @@ use ulid::Ulid;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use warp::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use warp::reply::Response;
@@ -146,6 +146,11 @@ impl Front {
         B: hyper::body::Body<Data = Bytes> + Send + Sync + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        // A HEAD is a GET of which only the headers are sent.
+        let only_head = request.method() == Method::HEAD;
+        if only_head {
+            *request.method_mut() = Method::GET;
+        }
         let found = routes::find(request.method(), request.uri().path());
         let id = RequestId(self.request_id());
         let mut line = Line::new(request.method(), &found, &id, self.observer.clone());
@@ -159,6 +164,9 @@ impl Front {
             Err(problem) => problem.into_response(),
         };
         self.finish(&mut response, &id, &found);
+        if only_head {
+            response = without_body(response);
+        }
         line.status = Some(response.status());
         line.problem = response.extensions().get().copied();
         response
@@ -188,7 +196,10 @@ impl Front {
         }
         let headers = response.headers_mut();
         if let Found::WrongMethod(others) = found {
-            let methods: Vec<_> = others.iter().map(|route| route.method.as_str()).collect();
+            let mut methods: Vec<_> = others.iter().map(|route| route.method.as_str()).collect();
+            if methods.contains(&"GET") {
+                methods.push("HEAD");
+            }
             set(headers, ALLOW, &methods.join(", "));
         }
         set(headers, REQUEST_ID, &id.0);
@@ -202,6 +213,15 @@ impl Front {
         let random = self.chance.lock().unwrap_or_else(PoisonError::into_inner).u128(..);
         Ulid::from_parts(milliseconds, random).to_string().into()
     }
+}
+
+/// The headers alone, with the length that the body would have had.
+fn without_body(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = hyper::body::Body::size_hint(&body).exact() {
+        parts.headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    Response::from_parts(parts, "".into())
 }
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {

@@ -6,6 +6,8 @@ import { follow } from "./follow.js";
 const $ = (id) => document.getElementById(id);
 const SHOWN_EVENTS = 500;
 const REFRESH_MS = 300;
+// From a read that failed to the next: a service that is away is not asked at every event.
+const RETRY_MS = 2000;
 // With more changes than this at once, the whole list is read instead of each container.
 const SINGLY = 25;
 
@@ -84,7 +86,7 @@ async function refresh() {
   } catch (error) {
     everything = true;
     showNotice(error);
-    setTimeout(refreshSoon, 2000);
+    timer = setTimeout(refresh, RETRY_MS);
   }
   reading = false;
   table.show([...containers.values()]);

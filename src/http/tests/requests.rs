@@ -106,14 +106,14 @@ async fn a_problem_document_has_all_its_members() {
 async fn what_is_not_there_says_so() {
     let (front, _played) = front();
     let cases = [
-        ("POST", "/", 405, "method_not_allowed", Some("GET")),
+        ("POST", "/", 405, "method_not_allowed", Some("GET, HEAD")),
         ("GET", "/nothing", 404, "not_found", None),
         ("POST", "/release", 404, "not_found", None),
         ("GET", "/allocate", 405, "method_not_allowed", Some("POST")),
-        ("POST", "/status", 405, "method_not_allowed", Some("GET")),
-        ("HEAD", "/health", 405, "method_not_allowed", Some("GET")),
-        ("OPTIONS", "/containers/205", 405, "method_not_allowed", Some("GET, DELETE")),
-        ("PATCH", "/templates/9009", 405, "method_not_allowed", Some("GET, PUT, DELETE")),
+        ("POST", "/status", 405, "method_not_allowed", Some("GET, HEAD")),
+        ("HEAD", "/allocate", 405, "none", Some("POST")),
+        ("OPTIONS", "/containers/205", 405, "method_not_allowed", Some("GET, DELETE, HEAD")),
+        ("PATCH", "/templates/9009", 405, "method_not_allowed", Some("GET, PUT, DELETE, HEAD")),
     ];
     for (method, target, status, code, allow) in cases {
         let got = ask(&front, method, target, "").await;
@@ -148,4 +148,16 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     let body = http_body_util::StreamBody::new(never);
     let request = Request::post("/allocate").body(body).unwrap();
     assert_eq!(front.answer(request).await.status(), 408);
+}
+
+#[tokio::test]
+async fn a_head_is_a_get_without_its_body() {
+    let (front, _played) = front();
+    for target in ["/health", "/status", "/", "/containers/999"] {
+        let (get, head) = (ask(&front, "GET", target, "").await, ask(&front, "HEAD", target, "").await);
+        assert_eq!((head.status, &head.body), (get.status, &Value::Null), "{target}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{target}");
+        let length: Option<u64> = head.header("content-length").and_then(|it| it.parse().ok());
+        assert!(length.is_some_and(|length| length > 10), "{target}: {length:?}");
+    }
 }

@@ -44,6 +44,17 @@ fn everything_can_be_said_of_an_endpoint() {
 }
 
 #[test]
+fn the_example_says_what_can_be_said() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/webhooks.example.toml");
+    let file = WebhooksFile { path: path.into(), text: Secret::new(std::fs::read_to_string(path).unwrap()) };
+    let config = WebhookConfig { file: Some(file), endpoint: None, allow_cidrs: Vec::new() };
+    let endpoints = Endpoint::load(&config, &|_| Ok(KEY.to_owned())).unwrap();
+    let [billing, on_call] = endpoints.as_slice() else { panic!("{endpoints:?}") };
+    assert_eq!((billing.name.as_str(), billing.templates.clone()), ("billing", [Vmid(9009)].into()));
+    assert!(on_call.types.as_ref().is_some_and(|types| types.contains("WebhookDisabled")));
+}
+
+#[test]
 fn the_short_form_is_an_endpoint_like_the_others() {
     let endpoint =
         WebhookEndpoint { url: "https://hooks.example.com/x".parse().unwrap(), secret: Secret::new(KEY) };
