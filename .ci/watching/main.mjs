@@ -1,0 +1,177 @@
+// The play: churn, restarts, and at the end each record held against the log.
+
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { pathToFileURL } from "node:url";
+import { TOKEN, caddy, freePorts, nginx, service, simulatedPve, until } from "./processes.mjs";
+import { receiver } from "./receiver.mjs";
+import { chromium, curl, eventSource, undici } from "./subscribers.mjs";
+
+const seconds = Number(process.argv[2]);
+const require = createRequire(resolve("target/ci/watch/package.json"));
+const library = (name) => import(pathToFileURL(require.resolve(name)));
+const { EventSource } = await library("eventsource");
+const { Webhook } = await library("standardwebhooks");
+const playwright = require("playwright-core");
+
+const program = resolve("target/debug/sandbox-pool");
+const secret = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
+const work = mkdtempSync(join(tmpdir(), "sandbox-pool-watch-"));
+const data = join(work, "data");
+const [pvePort, port, caddyPort, nginxPort, hookPort] = await freePorts(5);
+const direct = `http://127.0.0.1:${port}`;
+const viaCaddy = `http://127.0.0.1:${caddyPort}/pool`, viaNginx = `http://127.0.0.1:${nginxPort}/pool`;
+
+const pve = simulatedPve(program, pvePort);
+const pool = service(program, port, pvePort, data, `http://127.0.0.1:${hookPort}/`, secret);
+const proxies = [caddy(work, caddyPort, port), nginx(join(work, "nginx"), nginxPort, port)];
+const hooks = receiver(hookPort, secret, Webhook);
+let browser;
+const subscribers = new Map();
+
+async function ask(method, path, body) {
+  const headers = { authorization: `Bearer ${TOKEN}`, "content-type": "application/json" };
+  const response = await fetch(direct + path, { method, headers, body: body && JSON.stringify(body) });
+  return response.ok ? response.json() : undefined;
+}
+
+/** Asks for containers and gives them back, one after the other, until told to end. */
+let churning = true;
+async function churn(nth) {
+  for (let round = 0; churning; round += 1) {
+    const template_vmid = 9009 + (nth % 2);
+    try {
+      const got = await ask("POST", "/allocate?start=true", { template_vmid, instance_id: `watch-${nth}-${round}` });
+      if (got) await ask(round % 5 ? "POST" : "DELETE", round % 5 ? `/release/${got.vmid}` : `/containers/${got.vmid}`);
+    } catch { /* the service is being restarted */ }
+    await sleep(20);
+  }
+}
+
+/** The log as it lies on the disk. */
+function log() {
+  const lines = readdirSync(data).filter((name) => /^log-.*\.jsonl$/.test(name)).sort()
+    .flatMap((name) => readFileSync(join(data, name), "utf8").split("\n")).filter(Boolean).map((line) => JSON.parse(line));
+  return lines.filter((it) => it.seq !== undefined);
+}
+
+const problems = [];
+const expect = (holds, words) => { if (!holds) problems.push(words); };
+
+async function play() {
+  await pve.start();
+  await pool.start();
+  for (const proxy of proxies) await proxy.start();
+  browser = await playwright.chromium.launch({
+    executablePath: "/usr/bin/chromium",
+    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+      "--disable-component-update", "--disable-sync"],
+  });
+  const all = "/events?from=earliest";
+  for (const [way, base] of [["directly", direct], ["through Caddy", viaCaddy], ["through nginx", viaNginx]]) {
+    subscribers.set(`fetch ${way}`, undici(base + all));
+    subscribers.set(`curl ${way}`, curl(base + all));
+    if (base === direct) continue;
+    subscribers.set(`EventSource of npm ${way}`, await eventSource(base + all, `${direct}/follow.js`, EventSource));
+    subscribers.set(`EventSource of Chromium ${way}`, await chromium(browser, `${base}/`));
+  }
+  const tabs = [...subscribers.values()].filter((it) => it.tab);
+  const shows = (text) => until(`each page to say "${text}"`, async () => {
+    const said = await Promise.all(tabs.map(({ tab }) => tab.locator("#connection").textContent()));
+    return said.every((it) => it.includes(text));
+  });
+  await shows("live");
+
+  const churns = Array.from({ length: 6 }, (_, nth) => churn(nth));
+  const troubles = [
+    () => pool.restart("SIGTERM"),
+    () => proxies[0].restart("SIGTERM"),
+    () => proxies[1].restart("SIGTERM"),
+    async () => {
+      await pool.end("SIGKILL");
+      await shows("reconnecting");
+      await pool.start();
+    },
+    () => proxies[0].restart("SIGKILL"),
+    () => proxies[1].restart("SIGTERM"),
+    () => pool.restart("SIGTERM"),
+  ];
+  for (const trouble of troubles) {
+    await sleep((seconds * 1000) / (troubles.length + 1));
+    await trouble();
+  }
+  await sleep((seconds * 1000) / (troubles.length + 1));
+  churning = false;
+  await Promise.all(churns);
+  await shows("live");
+  await compareStreams();
+  await compareWebhooks();
+  for (const { tab, complaints } of tabs) {
+    expect(complaints.length === 0, `the page says: ${complaints.join("; ")}`);
+    await until("the page to show what the status says", async () => {
+      const status = await ask("GET", "/status");
+      const cards = await tab.locator("#templates .state.ready").allTextContents();
+      return cards.join() === Object.values(status.templates).map((it) => `${it.ready_count} ready`).join();
+    });
+  }
+}
+
+async function compareStreams() {
+  const head = (await ask("GET", "/status")).head;
+  for (const [name, subscriber] of subscribers) {
+    const seqs = async () => (await subscriber.record()).map((id) => Number(id.split(".")[1]));
+    await until(`${name} to come to event ${head}`, async () => (await seqs()).at(-1) >= head);
+    const got = await seqs();
+    const expected = log().slice(0, got.length).map((it) => it.seq);
+    const wrong = got.findIndex((seq, nth) => seq !== expected[nth]);
+    expect(wrong < 0, `${name}: event ${expected[wrong]} expected at place ${wrong}, ${got[wrong]} came`);
+    console.log(`${name}: ${got.length} events, each once and in order: ${wrong < 0 ? "yes" : "NO"}`);
+  }
+}
+
+async function compareWebhooks() {
+  const events = log();
+  const first = events.findIndex((it) => it.type === "WebhookAdded");
+  const due = events.slice(first + 1).filter((it) => !it.type.startsWith("Webhook"));
+  const { got } = hooks;
+  const missing = () => {
+    const ids = new Set(got.accepted.map((it) => it.id));
+    return due.filter((it) => !ids.has(it.id));
+  };
+  await until("every webhook", () => missing().length === 0).catch(() => {});
+  expect(missing().length === 0, `webhooks that never came: ${missing().map((it) => it.seq).slice(0, 20)}`);
+  expect(got.forged === 0, `${got.forged} webhooks with a wrong signature`);
+  const last = new Map(), seen = new Set();
+  for (const { id, event } of got.accepted) {
+    if (seen.has(id) || event.data.vmid == null) continue;
+    seen.add(id);
+    const before = last.get(event.data.vmid) ?? 0;
+    expect(before < event.seq, `webhooks of container ${event.data.vmid}: ${event.seq} after ${before}`);
+    last.set(event.data.vmid, event.seq);
+  }
+  const repeated = got.accepted.length - new Set(got.accepted.map((it) => it.id)).size;
+  console.log(`webhooks: ${due.length} events due, ${got.refused} of ${got.refused + got.accepted.length} tries refused, ` +
+    `${repeated} came again, ${missing().length} missing`);
+}
+
+try {
+  await play();
+} catch (error) {
+  problems.push(String(error.stack ?? error));
+} finally {
+  churning = false;
+  for (const subscriber of subscribers.values()) await subscriber.stop();
+  await browser?.close();
+  hooks.stop();
+  for (const process of [...proxies, pool, pve]) await process.end("SIGTERM");
+}
+if (problems.length > 0) {
+  console.error(problems.join("\n"));
+  console.error(`the log is left in ${data}`);
+  process.exit(1);
+}
+rmSync(work, { recursive: true });
+process.exit(0);
