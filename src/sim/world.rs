@@ -70,7 +70,9 @@ impl Durations {
             &mut self.destroy,
             &mut self.snapshot,
         ];
-        work.into_iter().for_each(|span| *span /= times.max(1));
+        for span in work {
+            *span /= times.max(1);
+        }
     }
 }
 

@@ -258,7 +258,7 @@ fn a_place_in_a_large_segment_is_found_without_reading_all_of_it() {
     let counting = Arc::new(Counting { disk: disk.clone(), read: read.clone() });
     let mut opened: Opened<Toy> =
         open_on(counting, Options { recent_records: 0, ..options() }, None).unwrap();
-    append(&mut opened.writer, &[1; 10_000]);
+    append(&mut opened.writer, &vec![1; 10_000]);
     assert!(disk.bytes(&first_segment()).len() > 1_500_000);
     for after in (0..10_000).step_by(499) {
         read.store(0, Ordering::Relaxed);
