@@ -995,6 +995,7 @@ impl Event {
     /// The kind of the fault that the event reports, where it reports one.
     pub fn fault_kind(&self) -> Option<FaultKind> {
         match self {
+            Self::ReconcileFailed(e) => Some(e.fault.kind),
             Self::TemplateBackedOff(e) => Some(e.fault.kind),
             Self::CloneUncertain(e) => Some(e.fault.kind),
             Self::CloneRetryScheduled(e) => Some(e.fault.kind),
