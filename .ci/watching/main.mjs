@@ -17,7 +17,7 @@ const { EventSource } = await library("eventsource");
 const { Webhook } = await library("standardwebhooks");
 const playwright = require("playwright-core");
 
-const program = resolve("target/debug/sandbox-pool");
+const program = process.env.SANDBOX_POOL;
 const secret = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
 const work = mkdtempSync(join(tmpdir(), "sandbox-pool-watch-"));
 const data = join(work, "data");

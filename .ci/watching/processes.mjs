@@ -60,7 +60,7 @@ export class Process {
 const answers = (url) => async () => (await fetch(url, { redirect: "manual" })).status < 500;
 
 export function simulatedPve(program, port) {
-  return new Process(program, ["sim", "--listen", `127.0.0.1:${port}`], {
+  return new Process(program, ["sim", "--listen", `127.0.0.1:${port}`, "--hurry", "5"], {
     up: answers(`http://127.0.0.1:${port}/api2/json/version`),
   });
 }
@@ -116,7 +116,6 @@ ${location}
   mkdirSync(work, { recursive: true });
   writeFileSync(`${work}/nginx.conf`, config);
   return new Process("nginx", ["-e", `${work}/nginx.log`, "-c", `${work}/nginx.conf`], {
-    env: { PATH: `${process.env.PATH}:/usr/sbin` },
     up: answers(`http://127.0.0.1:${port}/pool/health`),
   });
 }

@@ -1,0 +1,112 @@
+//! Each kind of refusal that PVE knows, met by clones, renames and starts; and the pool's role, right by right.
+//! Whatever it is: nothing is lost or doubled, and what PVE recovers from needs no person.
+
+use std::time::Duration;
+
+use sandbox_pool::sim::{DEMO_TOKEN, Effect, FaultRule, On, Which};
+
+use crate::world::World;
+
+/// Answers to any call that pass by themselves.
+const PASSING: &[(u16, &str)] = &[
+    (500, "CT is locked (disk)"),
+    (500, "CT is locked (backup)"),
+    (500, "can't lock file '/run/lock/lxc/pve-config-9009.lock' - got timeout"),
+    (500, "cfs-lock 'storage-pool' error: got lock request timeout"),
+    (500, "cfs-lock 'storage-pool' error: no quorum!"),
+    (500, "unable to write '/etc/pve/nodes/pve1/lxc/201.conf': Permission denied"),
+    (500, "RPCEnvironment init request failed"),
+    (500, "detected modified configuration - file changed by other user? Try again."),
+    (500, "something that no list knows"),
+    (401, "Authentication failed!"),
+    (403, "Permission check failed (/vms/9009, VM.Clone)"),
+    (501, "Method 'POST /x' not implemented"),
+    (595, "Connection refused"),
+    (596, "Broken pipe"),
+    (597, "Connection timed out"),
+    (599, "Too many redirections"),
+];
+
+/// A pool meets the trouble three times at one call, and then PVE is well again.
+async fn recovers(on: &On, effect: Effect) {
+    let what = format!("{on:?} {effect:?}");
+    let mut world = World::new().set("POOL_TARGET_SIZE", "2").set("POOL_MIN_SIZE", "1");
+    world.sim.add_fault(FaultRule { on: on.clone(), which: Which::First(3), effect });
+    world.start().await;
+    let first = world.allocate("first").await;
+    assert!([200, 502, 503, 504].contains(&first.status), "{what}: {} {}", first.status, first.body);
+    assert!(first.status != 503 || first.retry_after.is_some(), "{what}");
+    // An hour is longer than any back-off.
+    let second = loop {
+        let again = world.allocate("first").await;
+        if again.status == 200 {
+            break again;
+        }
+        assert!(world.events().len() < 2000, "{what}: {}", again.body);
+        tokio::time::sleep(Duration::from_secs(30)).await;
+    };
+    world.settle().await;
+    let vmid = u32::try_from(second.body["vmid"].as_u64().expect("a VMID")).expect("a VMID");
+    assert_eq!(world.sim.ct(vmid).expect(&what).hostname.as_deref(), Some("first"), "{what}");
+    assert_eq!(world.count("ContainerLost"), 0, "{what}");
+    assert_eq!(world.sim.max_clones_in_flight_seen(9009), 1, "{what}");
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_passes_costs_nothing_for_good_before_it_takes_effect() {
+    for on in [On::clone_of_any(), On::update(), On::start()] {
+        for (status, reason) in PASSING {
+            recovers(&on, Effect::FailBefore { status: *status, reason: (*reason).to_owned() }).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_hides_that_it_took_effect_doubles_nothing() {
+    for on in [On::clone_of_any(), On::update(), On::start()] {
+        for status in [596, 597, 599] {
+            recovers(&on, Effect::FailAfter { status, reason: "Connection timed out".to_owned() }).await;
+        }
+        for effect in [Effect::NotSent, Effect::DropBefore, Effect::DropAfter] {
+            recovers(&on, effect).await;
+        }
+    }
+}
+
+/// The role that the pool needs, and what PVE says without each right of it.
+const ROLE: &[(&str, &str, &str)] = &[
+    // The right may come from a resource pool too, so PVE does not say which it is.
+    ("/vms", "VM.Allocate", "Permission check failed (POST /nodes/pve1/lxc/9009/clone)"),
+    ("/vms", "VM.Clone", "VM.Clone"),
+    ("/vms", "VM.Config.Network", "VM.Config.Network"),
+    ("/vms", "VM.Config.Options", "VM.Config.Options"),
+    ("/vms", "VM.PowerMgmt", "VM.PowerMgmt"),
+    ("/storage/pool", "Datastore.AllocateSpace", "Datastore.AllocateSpace"),
+    ("/sdn/zones/localnetwork/vmbr0", "SDN.Use", "SDN.Use"),
+];
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_right_is_named() {
+    for (path, right, words) in ROLE {
+        let mut world = World::new().set("POOL_TARGET_SIZE", "1").set("POOL_MIN_SIZE", "0");
+        world.sim.revoke(DEMO_TOKEN, path, &[right]);
+        world.start().await;
+        let answer = world.allocate("box").await;
+        assert!([502, 503].contains(&answer.status), "{right}: {} {}", answer.status, answer.body);
+        tokio::time::sleep(Duration::from_mins(2)).await;
+        let events: Vec<_> = world.events().into_iter().map(|envelope| envelope.event).collect();
+        let events = serde_json::to_string(&events).expect("JSON");
+        assert!(events.contains(words), "{right} is not named: {}", answer.body);
+        assert!(
+            answer.body["detail"].as_str().expect("a detail").contains(words),
+            "{right}: {}",
+            answer.body
+        );
+        assert!(world.sim.violations().is_empty(), "{right}: {:?}", world.sim.violations());
+        // A person grants it, and the pool works without a restart.
+        world.sim.grant(DEMO_TOKEN, path, &[right]);
+        tokio::time::sleep(Duration::from_mins(20)).await;
+        world.allocate("later").await.ok();
+    }
+}
