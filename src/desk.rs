@@ -12,6 +12,7 @@ pub(crate) mod played;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -66,6 +67,8 @@ pub struct Desk {
     read_template: ReadTemplate,
     patience: Patience,
     knows_nothing: bool,
+    /// Callers who wait before the engine knows of them.
+    outside: Arc<AtomicU32>,
 }
 
 /// Who asks, and whether it is meant.
@@ -129,7 +132,7 @@ pub struct Warming {
 impl Desk {
     /// A desk in front of `engine`.
     pub fn new(engine: Engine, clock: Clock, read_template: ReadTemplate, patience: Patience) -> Self {
-        Self { engine, clock, read_template, patience, knows_nothing: false }
+        Self { engine, clock, read_template, patience, knows_nothing: false, outside: Arc::default() }
     }
 
     /// PVE was never looked at in this log: it may have containers with which earlier requests were answered,
@@ -178,6 +181,7 @@ impl Desk {
 
     /// Returns when PVE was compared with State for the first time.
     async fn compared(&self, template: Vmid, until: Timestamp) -> Result<(), Refusal> {
+        let _place = self.place()?;
         let mut watch = self.engine.watch();
         let compared = watch.wait_for(|published| {
             let service = &published.state.service;

@@ -28,23 +28,23 @@ mod tests;
 use compare::{Compared, compare};
 use stranger::Strangers;
 
-/// How often the first comparison of a log is made again because it could not read everything, and the pause
-/// before each: until then an instance may have a container that is not known, and would be given a second.
-const AGAIN: (u32, Duration) = (10, Duration::from_secs(1));
+/// For how long the first comparison since a start is made again because it could not read everything, and the
+/// pause before each: until then an instance may have a container that is not known, and would be given a second.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(1));
 
 /// Compares at once, whenever PVE answers again, and every `interval`, until `stop` or the engine's end.
 pub async fn run(engine: Engine, pve: Pve, clock: Clock, interval: Duration, stop: CancellationToken) {
     let work = async {
         let mut published = engine.watch();
         let mut strangers = Strangers::default();
-        let mut tries = AGAIN.0;
+        let mut give_up = None;
         while until(&mut published, may_compare).await {
             let seen = engine.published();
             let site = Site::new(pve.clone(), clock);
             let compared = compare(&site, &seen.state, &mut strangers).await;
-            let again = tries > 0 && is_too_early(&seen.state, &compared);
+            let again = is_too_early(&seen.state, &compared)
+                && clock.now() < *give_up.get_or_insert_with(|| clock.now().after(AGAIN.0));
             let observation = if again {
-                tries -= 1;
                 tracing::warn!("PVE does not show all that it has: it is looked at again before it is used");
                 None
             } else {
@@ -86,9 +86,13 @@ async fn until(
     published.wait_for(condition).await.is_ok()
 }
 
-/// Whether a comparison says too little to be the first of a log.
+/// Whether a comparison says too little to be the first, and another may say more soon.
 fn is_too_early(state: &State, compared: &Result<Compared, Fault>) -> bool {
-    !state.service.reconciled && compared.as_ref().is_ok_and(|compared| !compared.complete)
+    let says_too_little = match compared {
+        Ok(compared) => !compared.complete,
+        Err(fault) => !fault.kind.is_permanent(),
+    };
+    !state.service.reconciled && says_too_little
 }
 
 /// Reports what a comparison came to; false if the engine has ended.

@@ -1,5 +1,8 @@
 //! A template that the pool does not know is read at PVE before it is asked for again.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::{Call, Desk, Refusal};
 use crate::domain::command::{Command, Rejection, TemplateFacts};
 use crate::domain::fault::{Fault, FaultKind};
@@ -26,20 +29,40 @@ impl Desk {
 
     /// What PVE says of a template. One that does not answer is asked again until then, if there is a then.
     async fn read(&self, template: Vmid, until: Option<Timestamp>) -> Result<TemplateFacts, Refusal> {
+        let unreadable = |fault| Refusal::TemplateUnreadable { template, fault };
+        let Some(until) = until else {
+            return (self.read_template)(template).await.map_err(unreadable);
+        };
+        let _place = self.place()?;
+        let mut silence = Fault::new(FaultKind::OutcomeUnknown, "PVE did not answer in time");
         loop {
-            let fault = match (self.read_template)(template).await {
-                Ok(facts) => return Ok(facts),
-                Err(fault) => fault,
-            };
-            let Some(until) = until.filter(|until| is_silence(&fault) && self.clock.now() < *until) else {
-                return Err(Refusal::TemplateUnreadable { template, fault });
-            };
             tokio::select! {
                 biased;
                 () = self.stopping() => return Err(Refused::Rejected(Rejection::Stopping).into()),
-                () = self.pve_back() => {}
-                () = self.clock.sleep_until(until) => {}
+                read = (self.read_template)(template) => match read {
+                    Ok(facts) => return Ok(facts),
+                    Err(fault) if is_silence(&fault) => silence = fault,
+                    Err(fault) => return Err(unreadable(fault)),
+                },
+                () = self.clock.sleep_until(until) => return Err(unreadable(silence)),
             }
+            tokio::select! {
+                biased;
+                () = self.stopping() => return Err(Refused::Rejected(Rejection::Stopping).into()),
+                () = self.clock.sleep_until(until) => return Err(unreadable(silence)),
+                () = self.pve_back() => {}
+            }
+        }
+    }
+
+    /// A place among those who wait before the engine can know of them: no more than may wait there.
+    pub(super) fn place(&self) -> Result<Place, Refusal> {
+        let waiting = self.outside.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(&self.outside));
+        if waiting < self.published().state.settings.max_waiting {
+            Ok(place)
+        } else {
+            Err(Refused::Rejected(Rejection::TooManyWaiting { waiting }).into())
         }
     }
 
@@ -49,6 +72,15 @@ impl Desk {
         let mut watch = self.engine.watch();
         // An engine that ended is told of by whoever submits next.
         let _ = watch.wait_for(|published| published.state.pve_reachable()).await;
+    }
+}
+
+/// Left when it is dropped.
+pub(super) struct Place(Arc<AtomicU32>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

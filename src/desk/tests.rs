@@ -206,6 +206,32 @@ async fn an_allocation_waits_for_a_pve_that_does_not_answer_until_its_time_is_up
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_more_wait_for_a_pve_that_does_not_answer_than_may_wait_in_line() {
+    let silent = || async { Err(Fault::new(FaultKind::NotSent, "refused")) };
+    let (desk, mut played) = desk_reading(Arc::new(move |_| Box::pin(silent())));
+    played.publish(|published| Arc::make_mut(&mut published.state).settings.max_waiting = 2);
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        let desk = desk.clone();
+        asked.push(tokio::spawn(async move { desk.allocate(&call(), ask()).await }));
+        played.answer(Err(Refused::Rejected(Rejection::TemplateUnread { template: TEMPLATE }))).await;
+    }
+    let refusal = asked.pop().unwrap().await.unwrap().unwrap_err();
+    assert!(
+        matches!(refusal, Refusal::Engine(Refused::Rejected(Rejection::TooManyWaiting { waiting: 2 }))),
+        "{refusal:?}"
+    );
+    // Whoever leaves makes room.
+    let left = asked.pop().unwrap();
+    left.abort();
+    assert!(left.await.unwrap_err().is_cancelled());
+    let next = tokio::spawn(async move { desk.allocate(&call(), ask()).await });
+    played.answer(Err(Refused::Rejected(Rejection::TemplateUnread { template: TEMPLATE }))).await;
+    tokio::task::yield_now().await;
+    assert!(!next.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_waits_for_pve_is_told_of_the_stop() {
     let silent = || async { Err(Fault::new(FaultKind::NotSent, "refused")) };
     let (desk, mut played) = desk_reading(Arc::new(move |_| Box::pin(silent())));
