@@ -185,7 +185,7 @@ impl Desk {
         let mut watch = self.engine.watch();
         let compared = watch.wait_for(|published| {
             let service = &published.state.service;
-            service.reconciled || needs_a_person(service.reconcile_fault.as_ref())
+            service.reconciled || service.comparison_needs_a_person()
         });
         tokio::select! {
             biased;
@@ -196,7 +196,7 @@ impl Desk {
                     None => Ok(()),
                 }
             }
-            () = self.stopping() => Err(Refused::Rejected(Rejection::Stopping).into()),
+            refusal = self.told_to_stop() => Err(refusal),
             () = self.clock.sleep_until(until) => Err(Refusal::AllocationFailed {
                 code: FailureCode::AllocateTimeout,
                 reason: format!(
@@ -369,12 +369,12 @@ impl Desk {
             biased;
             left = left(outcome, vmid, way) => left,
             () = self.clock.sleep(self.patience.leave) => Err(Refusal::StillLeaving { vmid, way }),
-            () = self.stopping() => Err(Refused::Rejected(Rejection::Stopping).into()),
+            refusal = self.told_to_stop() => Err(refusal),
         }
     }
 
-    /// Returns when the service was told to stop.
-    async fn stopping(&self) {
+    /// Returns when the service was told to stop, with what whoever still waits is told.
+    async fn told_to_stop(&self) -> Refusal {
         let mut watch = self.engine.watch();
         let stopping = |it: &Published| it.state.service.phase == ServicePhase::Stopping;
         let ended = watch.wait_for(stopping).await.is_err();
@@ -382,11 +382,8 @@ impl Desk {
             // The engine ended; whoever waits for an outcome hears of it there.
             std::future::pending::<()>().await;
         }
+        Refused::Rejected(Rejection::Stopping).into()
     }
-}
-
-fn needs_a_person(fault: Option<&Fault>) -> bool {
-    fault.is_some_and(|fault| fault.kind.is_permanent())
 }
 
 async fn left(outcome: Outcome, vmid: Vmid, way: WayOut) -> Result<Answer<()>, Refusal> {

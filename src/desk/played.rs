@@ -61,6 +61,11 @@ impl Played {
         (command, end)
     }
 
+    /// Tells the service to stop.
+    pub(crate) fn stop(&self) {
+        self.publish(|published| Arc::make_mut(&mut published.state).service.phase = ServicePhase::Stopping);
+    }
+
     /// Publishes a changed state.
     pub(crate) fn publish(&self, change: impl FnOnce(&mut Published)) {
         self.published.send_modify(change);

@@ -35,24 +35,22 @@ impl Desk {
         };
         let _place = self.place()?;
         let mut silence = Fault::new(FaultKind::OutcomeUnknown, "PVE did not answer in time");
-        loop {
-            tokio::select! {
-                biased;
-                () = self.stopping() => return Err(Refused::Rejected(Rejection::Stopping).into()),
-                read = (self.read_template)(template) => match read {
-                    Ok(facts) => return Ok(facts),
+        let answer = async {
+            loop {
+                match (self.read_template)(template).await {
                     Err(fault) if is_silence(&fault) => silence = fault,
-                    Err(fault) => return Err(unreadable(fault)),
-                },
-                () = self.clock.sleep_until(until) => return Err(unreadable(silence)),
+                    answer => return answer,
+                }
+                self.pve_back().await;
             }
-            tokio::select! {
-                biased;
-                () = self.stopping() => return Err(Refused::Rejected(Rejection::Stopping).into()),
-                () = self.clock.sleep_until(until) => return Err(unreadable(silence)),
-                () = self.pve_back() => {}
-            }
-        }
+        };
+        let answer = tokio::select! {
+            biased;
+            refusal = self.told_to_stop() => return Err(refusal),
+            answer = answer => Some(answer),
+            () = self.clock.sleep_until(until) => None,
+        };
+        answer.unwrap_or(Err(silence)).map_err(unreadable)
     }
 
     /// A place among those who wait before the engine can know of them: no more than may wait there.

@@ -23,6 +23,16 @@ fn desk() -> (Desk, Played) {
     desk_reading(Arc::new(|_| Box::pin(async { panic!("no template is to be read") })))
 }
 
+/// A PVE that does not answer.
+fn silent() -> ReadTemplate {
+    Arc::new(|_| Box::pin(async { Err(Fault::new(FaultKind::NotSent, "refused")) }))
+}
+
+/// What the engine says of a template that it does not know.
+fn unread<T>() -> Result<T, Refused> {
+    Err(Refused::Rejected(Rejection::TemplateUnread { template: TEMPLATE }))
+}
+
 fn call() -> Call {
     Call { request_id: "01REQUEST".to_owned(), dry_run: false }
 }
@@ -163,7 +173,6 @@ async fn an_unknown_template_is_read_once_and_asked_for_again() {
         let found = found.clone();
         Box::pin(async move { Ok(found) })
     }));
-    let unread = || Err(Refused::Rejected(Rejection::TemplateUnread { template: TEMPLATE }));
     let asked = tokio::spawn(async move { desk.warm(&call(), TEMPLATE, Some(2)).await });
     let warm = |facts| Command::Warm { template: TEMPLATE, count: Some(2), facts };
     assert_eq!(played.answer(unread()).await, warm(None));
@@ -176,7 +185,7 @@ async fn an_unknown_template_is_read_once_and_asked_for_again() {
 async fn a_template_that_cannot_be_read_is_a_refusal() {
     let (desk, mut played) = desk_reading(Arc::new(|_| Box::pin(async { Err(fault()) })));
     let asked = tokio::spawn(async move { desk.allocate(&call(), ask()).await });
-    played.answer(Err(Refused::Rejected(Rejection::TemplateUnread { template: TEMPLATE }))).await;
+    played.answer(unread()).await;
     let refusal = asked.await.unwrap().unwrap_err();
     assert_eq!(refusal.to_string(), "template 9009 cannot be used: CT is locked (backup)");
 }
@@ -193,7 +202,7 @@ async fn an_allocation_waits_for_a_pve_that_does_not_answer_until_its_time_is_up
             })
         }));
         let asked = tokio::spawn(async move { desk.allocate(&call(), ask()).await });
-        played.answer(Err(Refused::Rejected(Rejection::TemplateUnread { template: TEMPLATE }))).await;
+        played.answer(unread()).await;
         if served {
             let (command, _end) = played.begin(allocating()).await;
             assert!(matches!(command, Command::Allocate(Allocate { facts: Some(_), .. })), "{command:?}");
@@ -207,14 +216,13 @@ async fn an_allocation_waits_for_a_pve_that_does_not_answer_until_its_time_is_up
 
 #[tokio::test(start_paused = true)]
 async fn no_more_wait_for_a_pve_that_does_not_answer_than_may_wait_in_line() {
-    let silent = || async { Err(Fault::new(FaultKind::NotSent, "refused")) };
-    let (desk, mut played) = desk_reading(Arc::new(move |_| Box::pin(silent())));
+    let (desk, mut played) = desk_reading(silent());
     played.publish(|published| Arc::make_mut(&mut published.state).settings.max_waiting = 2);
     let mut asked = Vec::new();
     for _ in 0..3 {
         let desk = desk.clone();
         asked.push(tokio::spawn(async move { desk.allocate(&call(), ask()).await }));
-        played.answer(Err(Refused::Rejected(Rejection::TemplateUnread { template: TEMPLATE }))).await;
+        played.answer(unread()).await;
     }
     let refusal = asked.pop().unwrap().await.unwrap().unwrap_err();
     assert!(
@@ -226,22 +234,17 @@ async fn no_more_wait_for_a_pve_that_does_not_answer_than_may_wait_in_line() {
     left.abort();
     assert!(left.await.unwrap_err().is_cancelled());
     let next = tokio::spawn(async move { desk.allocate(&call(), ask()).await });
-    played.answer(Err(Refused::Rejected(Rejection::TemplateUnread { template: TEMPLATE }))).await;
+    played.answer(unread()).await;
     tokio::task::yield_now().await;
     assert!(!next.is_finished());
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_for_pve_is_told_of_the_stop() {
-    let silent = || async { Err(Fault::new(FaultKind::NotSent, "refused")) };
-    let (desk, mut played) = desk_reading(Arc::new(move |_| Box::pin(silent())));
+    let (desk, mut played) = desk_reading(silent());
     let asked = tokio::spawn(async move { desk.allocate(&call(), ask()).await });
-    played.answer(Err(Refused::Rejected(Rejection::TemplateUnread { template: TEMPLATE }))).await;
-    played.publish(|published| {
-        let mut state = (*published.state).clone();
-        state.service.phase = ServicePhase::Stopping;
-        published.state = Arc::new(state);
-    });
+    played.answer(unread()).await;
+    played.stop();
     let refusal = asked.await.unwrap().unwrap_err();
     assert!(matches!(refusal, Refusal::Engine(Refused::Rejected(Rejection::Stopping))), "{refusal:?}");
 }
@@ -324,11 +327,7 @@ async fn whoever_waits_for_a_leaving_is_told_of_the_stop() {
     let (desk, mut played) = desk();
     let asked = tokio::spawn(async move { desk.release(&call(), leave()).await });
     let (_, _end) = played.begin(leaving()).await;
-    played.publish(|published| {
-        let mut state = (*published.state).clone();
-        state.service.phase = ServicePhase::Stopping;
-        published.state = Arc::new(state);
-    });
+    played.stop();
     let refusal = asked.await.unwrap().unwrap_err();
     assert!(matches!(refusal, Refusal::Engine(Refused::Rejected(Rejection::Stopping))), "{refusal:?}");
 }

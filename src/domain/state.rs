@@ -70,6 +70,13 @@ pub struct Service {
     pub pve_unreachable: Option<(Timestamp, String)>,
 }
 
+impl Service {
+    /// Whether PVE does not let itself be compared, for a reason that does not pass by itself.
+    pub fn comparison_needs_a_person(&self) -> bool {
+        self.reconcile_fault.as_ref().is_some_and(|fault| fault.kind.is_permanent())
+    }
+}
+
 /// Phases of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

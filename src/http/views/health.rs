@@ -117,8 +117,7 @@ impl Readiness {
             pve_reachable: published.state.pve_reachable(),
             log_writable: published.unwritable.is_none(),
             // What passes by itself takes nothing from what is known.
-            reconciled: service.reconciled
-                && !service.reconcile_fault.as_ref().is_some_and(|fault| fault.kind.is_permanent()),
+            reconciled: service.reconciled && !service.comparison_needs_a_person(),
             reconcile_reason: service.reconcile_fault.as_ref().map(ToString::to_string),
         };
         let ready = checks.running && checks.pve_reachable && checks.log_writable && checks.reconciled;
