@@ -101,12 +101,11 @@ class Process:
 class Pve:
     """`sandbox-pool sim`."""
 
-    def __init__(self, work, hurry=1):
+    def __init__(self, work, hurry=1, trouble=0):
         self.port = free_port()
         self.said = Path(work) / "pve.txt"
-        self.process = Process(
-            [PROGRAM, "sim", "--listen", f"127.0.0.1:{self.port}", "--hurry", hurry], output=self.said
-        )
+        options = ["--listen", f"127.0.0.1:{self.port}", "--hurry", hurry, "--trouble", trouble]
+        self.process = Process([PROGRAM, "sim", *options], output=self.said)
         wait_for("the simulated PVE", lambda: listens(self.port))
 
     def __enter__(self):

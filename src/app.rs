@@ -211,7 +211,7 @@ impl Service {
         let interval = config.replenish_interval;
         let stop = stop_workers.clone();
         let provision = provision::run(engine.clone(), pve.clone(), clock, stop.clone());
-        let reconcile = reconcile::run(engine.clone(), pve.clone(), clock, interval, stop);
+        let reconcile = reconcile::run(engine.clone(), pve.clone(), clock, interval, is_new, stop);
         let (webhooks, deliveries) =
             Webhooks::start(&config.webhooks, &engine, reader.clone(), clock, chance.fork(), &stop_workers)
                 .await?;

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::domain::ids::Vmid;
 use crate::engine::Engine;
 use crate::pve::Pve;
-use crate::sim::{DEMO_SECRET, DEMO_TOKEN, Demo, Sim, http as sim_http};
+use crate::sim::{self, DEMO_SECRET, DEMO_TOKEN, Demo, Sim, http as sim_http};
 use anyhow::Context as _;
 
 /// The template that the demo's pool is filled from.
@@ -95,14 +95,17 @@ pub async fn run(config: Config, burst: bool) -> anyhow::Result<()> {
     }
 }
 
-/// Runs the simulated PVE alone, its work so many times faster. At its end it tells what its client did that a
-/// good one does not, and fails for it.
-pub async fn simulate(listen: SocketAddr, seed: u64, hurry: u32) -> anyhow::Result<()> {
+/// Runs the simulated PVE alone, its work so many times faster, with trouble for so many calls of a hundred. At its
+/// end it tells what its client did that a good one does not, and fails for it.
+pub async fn simulate(listen: SocketAddr, seed: u64, hurry: u32, trouble: f64) -> anyhow::Result<()> {
     let listener = app::listen(listen).await?;
     let address = listener.local_addr().context("the address cannot be read")?;
     let sim = Sim::demo(Clock::system().now(), seed);
     sim.with(|model| {
         model.durations_mut().hurry(hurry);
+        for rule in sim::everyday(trouble) {
+            model.add_fault(rule);
+        }
         model.add_token(AUDITOR_TOKEN, AUDITOR_SECRET, false);
         model.grant(AUDITOR_TOKEN, "/vms", &["VM.Audit"]);
     });

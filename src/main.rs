@@ -64,6 +64,9 @@ enum Command {
         /// How many times faster than usual clones, starts and stops are.
         #[arg(long, value_name = "TIMES", default_value_t = 1)]
         hurry: u32,
+        /// Of a hundred calls, how many fail, break off, come late or start a task that fails.
+        #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+        trouble: f64,
     },
     /// Show the events, one a line: of a service that runs, or in the files of its log.
     ///
@@ -180,7 +183,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             serve(config, passed, Box::new(read), level)?;
         }
         Command::Demo { burst, flags } => demo(sources(flags)?, burst)?,
-        Command::Sim { listen, seed, hurry } => sim(listen, seed, hurry)?,
+        Command::Sim { listen, seed, hurry, trouble } => sim(listen, seed, hurry, trouble)?,
         Command::Events { follow, since, types, json, url, data_dir } => {
             show_events(&Wanted { follow, since, types }, json, &url, data_dir.as_deref())?;
         }
@@ -270,8 +273,8 @@ fn demo(mut sources: Sources<'static>, burst: bool) -> Result<(), Failure> {
 }
 
 #[tokio::main]
-async fn sim(listen: SocketAddr, seed: u64, hurry: u32) -> anyhow::Result<()> {
-    demo::simulate(listen, seed, hurry).await
+async fn sim(listen: SocketAddr, seed: u64, hurry: u32, trouble: f64) -> anyhow::Result<()> {
+    demo::simulate(listen, seed, hurry, trouble).await
 }
 
 #[cfg(test)]

@@ -32,8 +32,16 @@ use stranger::Strangers;
 /// pause before each: until then an instance may have a container that is not known, and would be given a second.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(1));
 
-/// Compares at once, whenever PVE answers again, and every `interval`, until `stop` or the engine's end.
-pub async fn run(engine: Engine, pve: Pve, clock: Clock, interval: Duration, stop: CancellationToken) {
+/// Compares at once, whenever PVE answers again, and every `interval`, until `stop` or the engine's end. In a log
+/// that is `new`, PVE was never looked at: only what the comparison finds is known to be somebody's.
+pub async fn run(
+    engine: Engine,
+    pve: Pve,
+    clock: Clock,
+    interval: Duration,
+    new: bool,
+    stop: CancellationToken,
+) {
     let work = async {
         let mut published = engine.watch();
         let mut strangers = Strangers::default();
@@ -42,13 +50,16 @@ pub async fn run(engine: Engine, pve: Pve, clock: Clock, interval: Duration, sto
             let seen = engine.published();
             let site = Site::new(pve.clone(), clock);
             let compared = compare(&site, &seen.state, &mut strangers).await;
-            let again = is_too_early(&seen.state, &compared)
-                && clock.now() < *give_up.get_or_insert_with(|| clock.now().after(AGAIN.0));
-            let observation = if again {
-                tracing::warn!("PVE does not show all that it has: it is looked at again before it is used");
-                None
-            } else {
-                reconciled(&seen, compared)
+            let early = too_early(&seen.state, &compared);
+            let again =
+                early.is_some() && clock.now() < *give_up.get_or_insert_with(|| clock.now().after(AGAIN.0));
+            let observation = match early {
+                Some(fault) if again => {
+                    tracing::warn!(%fault, "PVE does not show all that it has: it is looked at again before it is used");
+                    None
+                }
+                Some(fault) if new && fault.kind.is_silence() => Some(Observation::ReconcileFailed { fault }),
+                Some(_) | None => reconciled(&seen, compared),
             };
             if !tell(&engine, &site, observation).await {
                 return;
@@ -86,13 +97,13 @@ async fn until(
     published.wait_for(condition).await.is_ok()
 }
 
-/// Whether a comparison says too little to be the first, and another may say more soon.
-fn is_too_early(state: &State, compared: &Result<Compared, Fault>) -> bool {
-    let says_too_little = match compared {
-        Ok(compared) => !compared.complete,
-        Err(fault) => !fault.kind.is_permanent(),
+/// Why a comparison says too little to be the first, if it does and another may say more soon.
+fn too_early(state: &State, compared: &Result<Compared, Fault>) -> Option<Fault> {
+    let fault = match compared {
+        Ok(compared) => compared.unread.as_ref(),
+        Err(fault) => Some(fault).filter(|fault| !fault.kind.is_permanent()),
     };
-    !state.service.reconciled && says_too_little
+    fault.filter(|_| !state.service.reconciled).cloned()
 }
 
 /// Reports what a comparison came to; false if the engine has ended.

@@ -109,6 +109,11 @@ impl FaultKind {
         matches!(self, Self::OutcomeUnknown | Self::Interrupted | Self::Unreadable)
     }
 
+    /// Whether nobody answered for the one who was asked: it says nothing of what there is.
+    pub fn is_silence(self) -> bool {
+        matches!(self, Self::NotSent | Self::OutcomeUnknown | Self::NodeUnreachable)
+    }
+
     /// Whether no retry of a clone can mend it: only a person can.
     pub fn is_permanent(self) -> bool {
         match self {

@@ -22,8 +22,8 @@ const READS: usize = 2;
 pub(super) struct Compared {
     /// What differs.
     pub(super) findings: Vec<Finding>,
-    /// Nothing that State does not know was left unread, so that what is not found is not there.
-    pub(super) complete: bool,
+    /// Why something that State does not know was left unread, if it was: what is not found may be there.
+    pub(super) unread: Option<Fault>,
 }
 
 /// What a look at one container says.
@@ -33,7 +33,7 @@ enum Said {
     /// It is nobody's that the pool knows.
     Foreign(Vmid, Option<String>),
     /// It is not known to State and could not be read.
-    Unread,
+    Unread(Fault),
 }
 
 /// What differs between PVE and State; a fault if PVE's inventory cannot be had.
@@ -56,7 +56,7 @@ pub(super) async fn compare(
             match stranger::look(site, vmid, listed, prefix).await {
                 Sighting::Ours(discovered) => Some(Said::Finding(Finding::Discovered(discovered))),
                 Sighting::Foreign => Some(Said::Foreign(vmid, listed.row.name.clone())),
-                Sighting::Unread => Some(Said::Unread),
+                Sighting::Unread(fault) => Some(Said::Unread(fault)),
                 Sighting::Later => None,
             }
         });
@@ -65,16 +65,16 @@ pub(super) async fn compare(
     let of_nodes =
         looks.into_values().map(|looks| stream::iter(looks).buffer_unordered(READS).collect::<Vec<_>>());
     let mut findings = Vec::new();
-    let mut complete = inventory.complete;
+    let mut unread = inventory.untold.clone();
     for said in join_all(of_nodes).await.into_iter().flatten().flatten() {
         match said {
             Said::Finding(finding) => findings.push(finding),
             Said::Foreign(vmid, name) => strangers.remember(vmid, name),
-            Said::Unread => complete = false,
+            Said::Unread(fault) => unread = Some(fault),
         }
     }
     findings.sort_by_key(vmid_of);
-    Ok(Compared { findings, complete })
+    Ok(Compared { findings, unread })
 }
 
 /// Containers at PVE that State does not know and that are worth a look.

@@ -16,8 +16,8 @@ pub(super) struct Inventory {
     pub(super) containers: BTreeMap<Vmid, Listed>,
     /// The nodes that were asked: only of these, absence from the list says anything.
     pub(super) asked: BTreeSet<Node>,
-    /// Every node that is online told what it has.
-    pub(super) complete: bool,
+    /// Why a node that is online did not tell what it has, if one did not.
+    pub(super) untold: Option<Fault>,
 }
 
 /// A container as its node lists it.
@@ -37,7 +37,6 @@ pub(super) async fn list(site: &Site) -> Result<Inventory, Fault> {
         (node.name, rows)
     });
     let mut inventory = Inventory::default();
-    let mut failure = None;
     for (node, rows) in join_all(online).await {
         match rows {
             Ok(rows) => {
@@ -48,13 +47,12 @@ pub(super) async fn list(site: &Site) -> Result<Inventory, Fault> {
             Err(error) if is_outage(&error) => return Err(site.fault(error)),
             Err(error) => {
                 tracing::warn!(%node, %error, "the containers of a node cannot be listed");
-                failure = Some(site.fault(error));
+                inventory.untold = Some(site.fault(error));
             }
         }
     }
-    match failure {
+    match inventory.untold {
         Some(fault) if inventory.asked.is_empty() => Err(fault),
-        Some(_) => Ok(inventory),
-        None => Ok(Inventory { complete: true, ..inventory }),
+        Some(_) | None => Ok(inventory),
     }
 }

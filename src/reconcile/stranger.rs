@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use super::inventory::{Inventory, Listed};
 use crate::domain::command::Discovered;
+use crate::domain::fault::Fault;
 use crate::domain::ids::{CloneId, Hostname, InstanceId, Vmid, parse_pool_hostname};
 use crate::domain::marker::Marker;
 use crate::provision::look::locked;
@@ -58,7 +59,7 @@ pub(super) enum Sighting {
     /// Somebody is at it: it is nobody's yet that could be handed out.
     Later,
     /// It could not be read, so it may be anybody's.
-    Unread,
+    Unread(Fault),
 }
 
 /// Reads the container and says whose it is.
@@ -68,7 +69,7 @@ pub(super) async fn look(site: &Site, vmid: Vmid, listed: &Listed, prefix: &str)
         Err(error) => {
             let fault = site.fault(error);
             tracing::debug!(%vmid, %fault, "a container cannot be read");
-            Sighting::Unread
+            Sighting::Unread(fault)
         }
     }
 }

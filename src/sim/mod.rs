@@ -36,7 +36,7 @@ mod tests;
 
 pub use calls::{CallRecord, Progress};
 pub use ct::{CtSpec, CtView};
-pub use faults::{Effect, FaultRule, On, Which};
+pub use faults::{Effect, FaultRule, On, Which, everyday};
 pub use handle::Sim;
 pub use incoming::Incoming;
 pub use inprocess::InProcess;

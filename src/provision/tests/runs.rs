@@ -58,7 +58,7 @@ fn the_work_can_be_moved_between_threads() {
     fn is_send<F: Future + Send>(_: impl Fn(Engine, Pve, Clock) -> F) {}
     is_send(|engine, pve, clock| crate::provision::run(engine, pve, clock, CancellationToken::new()));
     is_send(|engine, pve, clock| {
-        crate::reconcile::run(engine, pve, clock, Duration::from_secs(30), CancellationToken::new())
+        crate::reconcile::run(engine, pve, clock, Duration::from_secs(30), true, CancellationToken::new())
     });
 }
 

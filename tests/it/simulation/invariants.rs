@@ -139,8 +139,9 @@ fn is_fate(scene: &Scene, violation: &Violation) -> bool {
         }
         // The first was given up; PVE refuses the second for the template's lock.
         ViolationRule::SecondClone => scene.delays,
-        // Who may not see what runs leaves it to PVE's locks to keep two tasks apart.
-        ViolationRule::BusyWrite => scene.blind,
+        // Who may not see what runs leaves it to PVE's locks to keep two tasks apart, and so does a call that was
+        // given up and comes late.
+        ViolationRule::BusyWrite => scene.blind || scene.delays,
         _ => false,
     }
 }
@@ -219,7 +220,7 @@ fn check_turn(before: &State, allocated: &Allocated, at: Timestamp) -> Result<()
     let own = before.waiting.get(&allocated.allocation_id);
     let asked_at = own.map_or(at, |own| own.asked_at);
     // Whose container was of no use is at the head of the line, also before others to whom that happened.
-    let first = own.is_some_and(|own| own.attempt > 0);
+    let first = own.is_some_and(|own| own.spoiled.is_some());
     let asked_before = |id: &&AllocationId| {
         !first && before.waiting.get(*id).is_some_and(|waiting| waiting.asked_at < asked_at)
     };

@@ -166,3 +166,35 @@ fn an_instance_whose_node_could_not_be_listed_after_a_lost_log_was_given_a_secon
     ];
     plays_well(Setting { two_nodes: true, ..calm(1) }, steps);
 }
+
+#[test]
+fn an_instance_whose_nodes_daemon_was_down_for_long_after_a_lost_log_was_given_a_second_container() {
+    let steps = [
+        wait(10_000),
+        allocate(1, true, None),
+        wait(10_000),
+        Step::Break(Part::Daemon(0)),
+        Step::LoseLog,
+        wait(1000),
+        allocate(1, true, None),
+        wait(60_000),
+        Step::Mend(Part::Daemon(0)),
+        wait(60_000),
+    ];
+    plays_well(calm(1), steps);
+}
+
+#[test]
+fn an_instance_whose_container_vanished_is_first_in_line_when_it_asks_again() {
+    let steps = [
+        wait(30_000),
+        allocate(1, true, None),
+        wait(10_000),
+        Step::Meddle { nth: 0, what: Meddling::Destroy },
+        allocate(2, true, None),
+        wait(100),
+        allocate(1, true, None),
+        wait(60_000),
+    ];
+    plays_well(Setting { sizes: (0, 0, 1), ..calm(1) }, steps);
+}
