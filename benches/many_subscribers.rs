@@ -9,10 +9,10 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use sandbox_pool::clock::Clock;
+use sandbox_pool::clock::{Clock, Stopwatch};
 use sandbox_pool::domain::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -44,8 +44,8 @@ async fn main() -> anyhow::Result<()> {
         let stream = open(pair.address, start, false).await?;
         readers.spawn(read(stream, start, told.clone()));
     }
-    let end = Instant::now() + lasts;
-    while Instant::now() < end {
+    let watch = Stopwatch::start();
+    while watch.elapsed() < lasts {
         pair.use_a_sandbox().await?;
         tokio::time::sleep(PAUSE).await;
     }
@@ -85,7 +85,9 @@ struct Pair {
 
 impl Pair {
     async fn start(data: &Path) -> anyhow::Result<Self> {
-        let [pve, address] = [free()?, free()?];
+        // A client can only be made once there is something that could speak TLS.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (client, [pve, address]) = (reqwest::Client::new(), [free()?, free()?]);
         let sim = Command::new(PROGRAM)
             .args(["sim", "--hurry", "10", "--listen", &pve.to_string()])
             .stdout(Stdio::null())
@@ -100,7 +102,7 @@ impl Pair {
             .env("POOL_LOG_LEVEL", "error")
             .stdout(Stdio::null())
             .spawn()?;
-        let pair = Self { pve: sim, service, address, client: reqwest::Client::new() };
+        let pair = Self { pve: sim, service, address, client };
         let full = async {
             while pair.get("/status").await.is_none_or(|status| status["total_ready"].as_u64() < Some(3)) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -172,12 +174,15 @@ async fn open(address: SocketAddr, after: u64, silent: bool) -> anyhow::Result<T
 
 /// Reads until `upto`; how many milliseconds each event took. What chunked transfer puts between the frames has no
 /// line that begins with `data: `.
-async fn read(stream: TcpStream, after: u64, upto: watch::Receiver<u64>) -> anyhow::Result<Vec<u32>> {
+async fn read(stream: TcpStream, after: u64, mut upto: watch::Receiver<u64>) -> anyhow::Result<Vec<u32>> {
     let clock = Clock::system();
     let mut lines = BufReader::with_capacity(2048, stream).split(b'\n');
     let (mut last, mut own, mut waits) = (after, false, Vec::new());
     while last < *upto.borrow() {
-        let line = lines.next_segment().await?.context("the service ended a stream")?;
+        let line = tokio::select! {
+            line = lines.next_segment() => line?.context("the service ended a stream")?,
+            told = upto.changed() => { told?; continue }
+        };
         if let Some(kind) = line.strip_prefix(b"event: ") {
             own = kind.starts_with(b"stream.");
         } else if let Some(data) = line.strip_prefix(b"data: ").filter(|_| !own) {

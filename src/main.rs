@@ -61,7 +61,7 @@ enum Command {
         /// Seed of everything that the simulation leaves to chance.
         #[arg(long, value_name = "NUMBER", default_value_t = 1)]
         seed: u64,
-        /// How many times faster than usual clones, starts and stops are.
+        /// How many times faster than usual its work is: clones, starts, stops and what each call takes.
         #[arg(long, value_name = "TIMES", default_value_t = 1)]
         hurry: u32,
         /// Of a hundred calls, how many fail, break off, come late or start a task that fails.

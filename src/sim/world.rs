@@ -59,7 +59,7 @@ impl Default for Durations {
 }
 
 impl Durations {
-    /// Work on containers goes so many times faster; waits and limits stay as they are.
+    /// Work goes so many times faster; waits and limits stay as they are.
     pub fn hurry(&mut self, times: u32) {
         let work = [
             &mut self.clone_linked,
@@ -69,6 +69,8 @@ impl Durations {
             &mut self.shutdown,
             &mut self.destroy,
             &mut self.snapshot,
+            &mut self.read,
+            &mut self.write,
         ];
         for span in work {
             *span /= times.max(1);
