@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 
 use sandbox_pool::sim::{DEMO_SECRET, DEMO_TOKEN};
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// The program with an environment of its own and nothing else.
@@ -213,4 +214,43 @@ fn a_killed_process_is_followed_by_one_that_goes_on() {
         .expect("a log");
     assert_eq!(log.matches("\"type\":\"CloneStarted\"").count(), 1, "the clone was made once");
     assert!(log.trim_end().lines().last().expect("a line").contains("ServiceStopped"));
+}
+
+#[test]
+fn each_event_is_one_line_of_the_programs_log() {
+    let dir = TempDir::new().expect("a directory");
+    let (_simulator, pve) = Running::simulator(dir.path());
+    let (url, token) = (format!("http://{pve}"), format!("{DEMO_TOKEN}={DEMO_SECRET}"));
+    let data_dir = dir.path().join("data");
+    let settings = [
+        ("PVE_API_URL", url.as_str()),
+        ("PVE_API_TOKEN", token.as_str()),
+        ("POOL_LISTEN", "127.0.0.1:0"),
+        ("POOL_DATA_DIR", data_dir.to_str().expect("a path")),
+        ("POOL_TEMPLATES", "9009"),
+        ("POOL_TARGET_SIZE", "1"),
+        ("POOL_LOG_FORMAT", "json"),
+    ];
+    let mut service = Running::start(program(&settings, dir.path()));
+    let mut lines = service.until_it_logs("CloneSucceeded");
+    service.signal(rustix::process::Signal::TERM);
+    lines.extend(service.until_it_logs("ServiceStopped"));
+    drop(service);
+    let told = lines.iter().filter_map(|line| {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        Some((line["seq"].as_u64()?, line["message"].as_str()?.to_owned()))
+    });
+    let command = program(&[], dir.path())
+        .args(["events", "--json", "--data-dir"])
+        .arg(&data_dir)
+        .output()
+        .expect("the events");
+    let events = String::from_utf8(command.stdout).expect("text");
+    let happened = events.lines().map(|line| {
+        let event: Value = serde_json::from_str(line).expect("an event");
+        (event["seq"].as_u64().expect("its seq"), event["type"].as_str().expect("its type").to_owned())
+    });
+    let happened: Vec<_> = happened.collect();
+    assert!(happened.len() > 5, "{happened:?}");
+    assert_eq!(told.collect::<Vec<_>>(), happened);
 }
