@@ -186,12 +186,9 @@ fn the_curl_lines_of_a_demo_name_the_port_that_it_was_given() {
     assert_eq!(demo.terminate(), Some(0));
 }
 
-#[test]
-fn a_killed_process_is_followed_by_one_that_goes_on() {
-    let dir = TempDir::new().expect("a directory");
-    let (_simulator, pve) = Running::simulator(dir.path());
+/// A service that keeps one container ready at a simulated PVE.
+fn pool_of_one(pve: &str, data_dir: &Path, dir: &Path) -> Command {
     let (url, token) = (format!("http://{pve}"), format!("{DEMO_TOKEN}={DEMO_SECRET}"));
-    let data_dir = dir.path().join("data");
     let settings = [
         ("PVE_API_URL", url.as_str()),
         ("PVE_API_TOKEN", token.as_str()),
@@ -200,10 +197,18 @@ fn a_killed_process_is_followed_by_one_that_goes_on() {
         ("POOL_TEMPLATES", "9009"),
         ("POOL_TARGET_SIZE", "1"),
     ];
-    let mut first = Running::start(program(&settings, dir.path()));
+    program(&settings, dir)
+}
+
+#[test]
+fn a_killed_process_is_followed_by_one_that_goes_on() {
+    let dir = TempDir::new().expect("a directory");
+    let (_simulator, pve) = Running::simulator(dir.path());
+    let data_dir = dir.path().join("data");
+    let mut first = Running::start(pool_of_one(&pve, &data_dir, dir.path()));
     first.until_it_logs("CloneSubmitted");
     drop(first);
-    let mut second = Running::start(program(&settings, dir.path()));
+    let mut second = Running::start(pool_of_one(&pve, &data_dir, dir.path()));
     second.until_it_logs("CloneSucceeded");
     assert_eq!(second.terminate(), Some(0));
     let log = std::fs::read_dir(&data_dir)
@@ -220,18 +225,10 @@ fn a_killed_process_is_followed_by_one_that_goes_on() {
 fn each_event_is_one_line_of_the_programs_log() {
     let dir = TempDir::new().expect("a directory");
     let (_simulator, pve) = Running::simulator(dir.path());
-    let (url, token) = (format!("http://{pve}"), format!("{DEMO_TOKEN}={DEMO_SECRET}"));
     let data_dir = dir.path().join("data");
-    let settings = [
-        ("PVE_API_URL", url.as_str()),
-        ("PVE_API_TOKEN", token.as_str()),
-        ("POOL_LISTEN", "127.0.0.1:0"),
-        ("POOL_DATA_DIR", data_dir.to_str().expect("a path")),
-        ("POOL_TEMPLATES", "9009"),
-        ("POOL_TARGET_SIZE", "1"),
-        ("POOL_LOG_FORMAT", "json"),
-    ];
-    let mut service = Running::start(program(&settings, dir.path()));
+    let mut command = pool_of_one(&pve, &data_dir, dir.path());
+    command.env("POOL_LOG_FORMAT", "json");
+    let mut service = Running::start(command);
     let mut lines = service.until_it_logs("CloneSucceeded");
     service.signal(rustix::process::Signal::TERM);
     lines.extend(service.until_it_logs("ServiceStopped"));
