@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
+use futures_util::FutureExt;
 
 use super::outcome::Outcomes;
 use super::*;
@@ -32,25 +32,21 @@ fn allocate(instance: &str) -> Command {
     })
 }
 
-/// An allocation that waits, in an engine whose directory was taken away: the next segment cannot be begun.
-async fn waiting_on_a_lost_disk() -> (Engine, Outcome, tokio::task::JoinHandle<()>) {
-    let dir = tempfile::tempdir().unwrap();
-    let options = log::Options { segment_bytes: 900, ..log::Options::new(1, "1.2.3") };
-    let opened = log::open::<State>(dir.path(), options).unwrap();
-    let clock = Clock::virtual_from(Timestamp(0));
-    let (engine_loop, engine) =
-        EngineLoop::new(opened.writer, opened.projection, clock, fastrand::Rng::with_seed(1));
+/// An allocation that waits, in an engine whose disk has become full.
+async fn waiting_on_a_full_disk() -> (log::MemoryDisk, Engine, Outcome, tokio::task::JoinHandle<()>) {
+    let disk = log::MemoryDisk::default();
+    let (engine_loop, engine, _, _) = on(&disk, Keep::default());
     let ended = tokio::spawn(engine_loop.run());
     engine.submit(start(), None, false).await.unwrap();
     assert!(engine.is_running());
     let waiting = engine.submit(allocate("box"), None, false).await.unwrap().outcome.unwrap();
-    dir.close().unwrap();
-    (engine, waiting, ended)
+    disk.fail(|op, _| (op == log::Op::Write).then(|| std::io::ErrorKind::StorageFull.into()));
+    (disk, engine, waiting, ended)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_command_that_cannot_be_written_leaves_no_trace() {
-    let (engine, _waiting, _ended) = waiting_on_a_lost_disk().await;
+    let (_disk, engine, _waiting, _ended) = waiting_on_a_full_disk().await;
     let before = engine.published();
     let refused = engine.submit(allocate("other"), None, false).await;
     assert!(matches!(refused, Err(Refused::LogUnwritable(_))), "{refused:?}");
@@ -61,7 +57,7 @@ async fn a_command_that_cannot_be_written_leaves_no_trace() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_that_cannot_be_written_still_tells_whoever_waits() {
-    let (engine, waiting, ended) = waiting_on_a_lost_disk().await;
+    let (_disk, engine, waiting, ended) = waiting_on_a_full_disk().await;
     let refused = engine.submit(Command::BeginStop, None, false).await;
     assert!(matches!(refused, Err(Refused::LogUnwritable(_))), "{refused:?}");
     let refused = engine.submit(Command::Stop, None, false).await;
@@ -70,6 +66,40 @@ async fn a_stop_that_cannot_be_written_still_tells_whoever_waits() {
     ended.await.unwrap();
     assert!(matches!(engine.submit(Command::Tick, None, false).await, Err(Refused::Stopped)));
     assert!(!engine.is_running());
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_that_leave_while_nothing_can_be_written_are_gone_once_it_can() {
+    for refused_before in [false, true] {
+        let (disk, engine, waiting, running) = waiting_on_a_full_disk().await;
+        if refused_before {
+            engine.submit(allocate("other"), None, false).await.unwrap_err();
+        }
+        drop(waiting);
+        let mut published = engine.watch();
+        published.wait_for(|published| published.unwritable.is_some()).await.unwrap();
+        // The round with their leaving was refused, and so is the one after it.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(engine.published().state.waiting.len(), 1);
+        disk.heal();
+        published.wait_for(|published| published.state.waiting.is_empty()).await.unwrap();
+        running.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_commands_than_the_queue_takes_are_refused_at_once() {
+    let disk = log::MemoryDisk::default();
+    let (engine_loop, engine, _, _) = on(&disk, Keep::default());
+    let mut asked: Vec<_> =
+        (0..=QUEUE).map(|_| Box::pin(engine.submit(Command::Tick, None, false))).collect();
+    let refused = asked.iter_mut().filter_map(FutureExt::now_or_never).collect::<Vec<_>>();
+    assert!(matches!(refused.as_slice(), [Err(Refused::Overloaded)]), "{refused:?}");
+    let running = tokio::spawn(engine_loop.run());
+    for asked in asked.into_iter().take(QUEUE) {
+        asked.await.expect("an answer");
+    }
+    running.abort();
 }
 
 /// What the log's observer was told.

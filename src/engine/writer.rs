@@ -66,6 +66,8 @@ pub struct EngineLoop {
     published: watch::Sender<Published>,
     outcomes: Outcomes,
     left: mpsc::UnboundedReceiver<AllocationId>,
+    /// Whose callers have all left, which the log does not know yet.
+    gone: Vec<AllocationId>,
     unwritable: Option<(String, Stopwatch)>,
     observer: Option<LogObserver>,
     keep: Keep,
@@ -106,6 +108,7 @@ impl EngineLoop {
             published,
             outcomes,
             left,
+            gone: Vec::new(),
             unwritable: None,
             observer: None,
             keep: Keep::default(),
@@ -153,7 +156,7 @@ impl EngineLoop {
         tokio::select! {
             biased;
             submission = self.queue.recv() => round.push(submission?),
-            Some(allocation_id) = self.left.recv() => self.leave(allocation_id, &mut round),
+            Some(allocation_id) = self.left.recv() => self.leave(allocation_id),
             () = self.clock.sleep_until_any(due) => round.push(internal(Command::Tick)),
             () = sleep(self.clock, pause) => round.push(internal(Command::Tick)),
         }
@@ -162,14 +165,15 @@ impl EngineLoop {
             round.push(submission);
         }
         while let Ok(allocation_id) = self.left.try_recv() {
-            self.leave(allocation_id, &mut round);
+            self.leave(allocation_id);
         }
+        round.extend(self.gone.iter().map(|id| internal(Command::CallersGone { allocation_id: *id })));
         Some(round)
     }
 
-    fn leave(&mut self, allocation_id: AllocationId, round: &mut Vec<Submission>) {
+    fn leave(&mut self, allocation_id: AllocationId) {
         if self.outcomes.is_left(allocation_id) {
-            round.push(internal(Command::CallersGone { allocation_id }));
+            self.gone.push(allocation_id);
         }
     }
 
@@ -185,10 +189,12 @@ impl EngineLoop {
             pending.push(self.decide(submission, &mut state, &mut batches));
         }
         if batches.is_empty() {
+            self.gone.clear();
             return answer(pending);
         }
         match self.log.append(&batches) {
             Ok(appended) => {
+                self.gone.clear();
                 self.observe(LogStep::Appended(appended, self.log.sizes()));
                 self.state = Arc::new(state);
                 self.unwritable = None;
