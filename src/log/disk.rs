@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
@@ -39,7 +39,7 @@ pub(super) trait DiskFile: Send + Sync {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
     /// Cuts the file, or fills it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Makes content and length durable.
+    /// Makes content and length durable. An error if the file has no name any more: nobody will find it again.
     fn sync(&self) -> io::Result<()>;
     /// Reserves space up to `len` without changing the length, where the file system can.
     fn reserve(&self, len: u64) -> io::Result<()>;
@@ -149,7 +149,11 @@ impl DiskFile for File {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        self.sync_data()?;
+        if self.metadata()?.nlink() == 0 {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the file was removed"));
+        }
+        Ok(())
     }
 
     fn reserve(&self, len: u64) -> io::Result<()> {
@@ -219,5 +223,16 @@ mod tests {
         assert_eq!(disk.list().unwrap(), ["two"]);
         disk.remove("two").unwrap();
         assert_eq!(disk.list().unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_file_that_was_removed_cannot_be_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Directory::new(dir.path());
+        let file = disk.create("one").unwrap();
+        file.sync().unwrap();
+        fs::remove_dir_all(dir.path()).unwrap();
+        write_all_at(&*file, b"some bytes", 0).unwrap();
+        assert_eq!(file.sync().unwrap_err().to_string(), "the file was removed");
     }
 }
