@@ -27,7 +27,7 @@ mod task;
 mod clone;
 mod hand_out;
 mod leave;
-mod made;
+pub(crate) mod made;
 mod probe;
 pub(crate) mod template;
 

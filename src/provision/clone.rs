@@ -187,7 +187,7 @@ fn is_being_written(config: &CtConfig) -> bool {
 
 /// A clone joins its resource pool last: until then the token may not see it, nor anybody else's.
 async fn unseen(site: &Site, target: &Target, template: Vmid, since: Timestamp) -> Result<Sight, Error> {
-    if site.pve.vmid_free(target.vmid).await? {
+    if site.vmid_free(target.vmid).await? {
         return Ok(Sight::Nothing);
     }
     if let Some(task) = running_clone(site, &target.node, template, since).await? {

@@ -55,7 +55,8 @@ pub(super) fn is_named(config: &CtConfig, hostname: &Hostname, marker: &Marker) 
         && config.description.as_deref().and_then(Marker::parse).as_ref() == Some(marker)
 }
 
-/// Sets hostname and description in one write. False if the container was changed since the look.
+/// Sets hostname and description in one write, and takes off what would start the container by itself or keep it
+/// from being destroyed. False if the container was changed since the look.
 pub(super) async fn set_name(
     site: &Site,
     target: &Target,
@@ -66,8 +67,9 @@ pub(super) async fn set_name(
     let change = ConfigChange {
         hostname: Some(hostname.clone()),
         description: Some(marker.to_string()),
+        clear_onboot: looked.config.onboot,
+        clear_protection: looked.config.protection,
         digest: looked.config.digest.clone(),
-        ..ConfigChange::default()
     };
     change_config(site, target, &change).await
 }

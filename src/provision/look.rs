@@ -112,7 +112,7 @@ pub(crate) async fn why_not(site: &Site, node: &Node, vmid: Vmid, error: Error) 
     if !matches!(error.kind, FaultKind::Gone | FaultKind::Forbidden) {
         return Hindrance::Pve { fault: site.fault(error) };
     }
-    match site.pve.vmid_free(vmid).await {
+    match site.vmid_free(vmid).await {
         Ok(true) => Hindrance::Gone,
         Ok(false) if error.kind == FaultKind::Forbidden => Hindrance::Pve { fault: site.fault(error) },
         Ok(false) => who_has(site, node, vmid, error).await,

@@ -8,7 +8,7 @@ use super::look::{elsewhere, locked, never_still, seen};
 use super::site::Site;
 use crate::domain::command::{CloneEnd, Hindrance, Leftover};
 use crate::domain::fault::{Fault, FaultKind};
-use crate::domain::ids::Vmid;
+use crate::domain::ids::{Node, Vmid};
 use crate::domain::marker::{Ownership, judge};
 use crate::domain::plan::Target;
 use crate::pve::{ConfigChange, CtConfig, Error};
@@ -46,7 +46,7 @@ pub(super) async fn made(
         if let Some(lock) = config.lock.as_deref() {
             return held(site, target, template, lock, locked(target.vmid, lock)).await;
         }
-        match set_free(site, target, config).await {
+        match set_free(site, &target.node, target.vmid, &config).await {
             Ok(()) => return Ok(CloneEnd::Made { warnings }),
             Err(error) if error.kind == FaultKind::ConfigChanged => {}
             Err(error) if error.kind.is_permanent() && error.kind != FaultKind::Gone => {
@@ -64,17 +64,17 @@ pub(super) async fn made(
 }
 
 /// Takes off what a clone inherits and the pool cannot use.
-async fn set_free(site: &Site, target: &Target, config: CtConfig) -> Result<(), Error> {
+pub(crate) async fn set_free(site: &Site, node: &Node, vmid: Vmid, config: &CtConfig) -> Result<(), Error> {
     if !config.onboot && !config.protection {
         return Ok(());
     }
     let change = ConfigChange {
         clear_onboot: config.onboot,
         clear_protection: config.protection,
-        digest: config.digest,
+        digest: config.digest.clone(),
         ..ConfigChange::default()
     };
-    site.pve.set_config(&target.node, target.vmid, &change).await
+    site.pve.set_config(node, vmid, &change).await
 }
 
 /// Books a clone whose task failed by what it left.
@@ -107,7 +107,7 @@ async fn left_behind(
             };
         }
         Err(error) if error.kind == FaultKind::Forbidden => {
-            return match site.pve.vmid_free(target.vmid).await {
+            return match site.vmid_free(target.vmid).await {
                 Ok(true) => Ok(Some(Leftover::Nothing)),
                 Ok(false) => {
                     let unlock = unlock(site, target, template).await;

@@ -184,11 +184,15 @@ impl Pve {
         self.begin(node, Method::Delete, ct(node, vmid), &[("purge", bit(true))]).await
     }
 
-    /// Whether the template's storage can make linked clones of it.
+    /// Whether the template's storage can make linked clones of it. A server that does not know the call says so
+    /// by refusing the clone, if it cannot.
     pub async fn can_link(&self, node: &Node, vmid: Vmid) -> Result<bool, Error> {
         let path = format!("{}/feature", ct(node, vmid));
-        let row = self.row(Some(node), &path, &[("feature", "clone".to_owned())]).await?;
-        Ok(row.is_set("hasFeature"))
+        match self.row(Some(node), &path, &[("feature", "clone".to_owned())]).await {
+            Ok(row) => Ok(row.is_set("hasFeature")),
+            Err(error) if error.kind == FaultKind::Unsupported => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Where a task stands, by the node that its UPID names.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::{self, StreamExt as _};
 
-use super::inventory::{Inventory, Listed, list};
+use super::inventory::{Inventory, Listed, list, silence_first};
 use super::known;
 use super::stranger::{self, Sighting, Strangers};
 use crate::domain::command::Finding;
@@ -22,7 +22,8 @@ const READS: usize = 2;
 pub(super) struct Compared {
     /// What differs.
     pub(super) findings: Vec<Finding>,
-    /// Why something that State does not know was left unread, if it was: what is not found may be there.
+    /// Why something that State does not know was left unread, if it was: what is not found may be there. Of
+    /// several reasons, a silence.
     pub(super) unread: Option<Fault>,
 }
 
@@ -70,7 +71,7 @@ pub(super) async fn compare(
         match said {
             Said::Finding(finding) => findings.push(finding),
             Said::Foreign(vmid, name) => strangers.remember(vmid, name),
-            Said::Unread(fault) => unread = Some(fault),
+            Said::Unread(fault) => unread = Some(silence_first(unread, fault)),
         }
     }
     findings.sort_by_key(vmid_of);

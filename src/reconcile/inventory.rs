@@ -47,7 +47,7 @@ pub(super) async fn list(site: &Site) -> Result<Inventory, Fault> {
             Err(error) if is_outage(&error) => return Err(site.fault(error)),
             Err(error) => {
                 tracing::warn!(%node, %error, "the containers of a node cannot be listed");
-                inventory.untold = Some(site.fault(error));
+                inventory.untold = Some(silence_first(inventory.untold, site.fault(error)));
             }
         }
     }
@@ -55,4 +55,9 @@ pub(super) async fn list(site: &Site) -> Result<Inventory, Fault> {
         Some(fault) if inventory.asked.is_empty() => Err(fault),
         Some(_) | None => Ok(inventory),
     }
+}
+
+/// Of two reasons why something is unread, the one that says less of what there is: a silence before an error.
+pub(super) fn silence_first(known: Option<Fault>, fault: Fault) -> Fault {
+    known.filter(|known| known.kind.is_silence()).unwrap_or(fault)
 }

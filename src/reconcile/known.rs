@@ -16,9 +16,9 @@ pub(super) async fn look(site: &Site, container: &Container, inventory: &Invento
         return None;
     }
     match inventory.containers.get(&container.vmid) {
-        Some(listed) if is_as_expected(container, listed) => unready(container, &listed.row),
+        Some(listed) if is_as_expected(container, listed) && !is_in_use(container, &listed.row) => None,
         Some(listed) => match site.pve.config(&listed.node, container.vmid).await {
-            Ok(config) => judged(container, listed, &config),
+            Ok(config) => judged(site, container, listed, &config).await,
             Err(error) => absent(site, container, error).await,
         },
         None if inventory.asked.contains(&container.node) => {
@@ -41,8 +41,13 @@ fn is_as_expected(container: &Container, listed: &Listed) -> bool {
     named && undisputed && !listed.row.template && listed.node == container.node
 }
 
+/// Whether the list shows somebody at a container that nobody was given.
+fn is_in_use(container: &Container, row: &CtRow) -> bool {
+    container.may_be_handed_out() && (row.running || row.lock.is_some())
+}
+
 /// What the container's own configuration says.
-fn judged(container: &Container, listed: &Listed, config: &CtConfig) -> Option<Finding> {
+async fn judged(site: &Site, container: &Container, listed: &Listed, config: &CtConfig) -> Option<Finding> {
     let vmid = container.vmid;
     match judge(&container.known(), &seen(config)) {
         Ownership::Foreign(reason) => Some(Finding::Lost { vmid, reason }),
@@ -58,11 +63,14 @@ fn judged(container: &Container, listed: &Listed, config: &CtConfig) -> Option<F
             Phase::Ready { .. } if config.hostname.as_deref() != Some(container.hostname.as_str()) => {
                 Some(Finding::Unready { vmid, fault: misnamed(container, config) })
             }
+            Phase::Ready { .. } if is_in_use(container, &listed.row) => {
+                unready(site, container, config).await
+            }
             Phase::Ready { .. }
             | Phase::Creating(_)
             | Phase::Allocated(_)
             | Phase::Releasing(_)
-            | Phase::Removing(_) => unready(container, &listed.row),
+            | Phase::Removing(_) => None,
         },
     }
 }
@@ -74,17 +82,15 @@ fn misnamed(container: &Container, config: &CtConfig) -> Fault {
     Fault::new(FaultKind::ConfigChanged, text)
 }
 
-/// A ready container that cannot be handed out as it is.
-fn unready(container: &Container, row: &CtRow) -> Option<Finding> {
+/// A ready container that cannot be handed out as it is, if that is still so.
+async fn unready(site: &Site, container: &Container, config: &CtConfig) -> Option<Finding> {
     let vmid = container.vmid;
-    if !container.may_be_handed_out() {
-        return None;
-    }
-    if row.running {
+    let status = site.pve.status(&container.node, vmid).await.ok()?;
+    if status.running {
         let text = format!("CT {vmid} runs although nobody was given it");
         return Some(Finding::Unready { vmid, fault: Fault::new(FaultKind::AlreadyRunning, text) });
     }
-    row.lock.as_ref().map(|lock| Finding::Unready { vmid, fault: locked(vmid, lock) })
+    config.lock.as_ref().map(|lock| Finding::Unready { vmid, fault: locked(vmid, lock) })
 }
 
 /// What a container that cannot be read is: gone only if nobody has its VMID.
@@ -95,7 +101,8 @@ async fn absent(site: &Site, container: &Container, error: Error) -> Option<Find
         Hindrance::Foreign { reason } => Some(Finding::Lost { vmid, reason }),
         Hindrance::Pve { fault } if fault.kind == FaultKind::Forbidden => {
             tracing::warn!(%vmid, %fault, "a container of the pool cannot be read");
-            None
+            let reason = format!("CT {vmid} cannot be read: {fault}");
+            container.may_be_handed_out().then_some(Finding::Doubtful { vmid, reason })
         }
         hindrance => {
             tracing::debug!(%vmid, ?hindrance, "a container of the pool cannot be read now");

@@ -11,6 +11,7 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::{CloneId, Hostname, InstanceId, Vmid, parse_pool_hostname};
 use crate::domain::marker::Marker;
 use crate::provision::look::locked;
+use crate::provision::made::set_free;
 use crate::provision::site::Site;
 use crate::provision::template::{longest_ago, running_clone};
 use crate::pve::{CtConfig, CtRow, Error};
@@ -95,12 +96,16 @@ async fn try_look(site: &Site, vmid: Vmid, listed: &Listed, prefix: &str) -> Res
     };
     // One that runs is never handed out: whoever uses it is not known, so it is held by its own name.
     let by_running = || listed.row.running.then(|| InstanceId(claim.hostname.0.clone()));
+    let instance_id = claim.instance_id.clone().or_else(by_running);
+    if instance_id.is_none() && stuck.is_none() {
+        set_free(site, &listed.node, vmid, &config).await?;
+    }
     Ok(Sighting::Ours(Discovered {
         vmid,
         clone_id: claim.clone_id,
         template: claim.template,
         node: listed.node.clone(),
-        instance_id: claim.instance_id.clone().or_else(by_running),
+        instance_id,
         hostname: claim.hostname,
         stuck,
     }))

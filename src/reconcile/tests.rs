@@ -15,11 +15,13 @@ use crate::domain::state::{Container, HandOut, Holding, Phase, ServicePhase, Sta
 use crate::engine::Published;
 use crate::provision::site::Site;
 use crate::provision::tests::{
-    ENDED_OK, EPOCH, FORBIDDEN, FREE, GONE, POOL_NAME, RUNNING, SILENCE, Script, TAKEN, config, pooled,
+    CHANGED, DONE, ENDED_OK, EPOCH, FORBIDDEN, FREE, GONE, POOL_NAME, RUNNING, SILENCE, Script, TAKEN,
+    config, pooled,
 };
 use crate::pve::Pve;
 
 const CONFIG: &str = "GET lxc/205/config";
+const STATUS: &str = "GET lxc/205/status/current";
 const NEXTID: &str = "GET cluster/nextid vmid=205";
 const NODES: (&str, (u16, &str)) = (
     "GET nodes",
@@ -119,8 +121,24 @@ async fn a_container_that_is_as_it_should_be_is_not_even_read() {
     check(&[ready()], &row(POOL_NAME, "stopped", ""), &[], "").await;
     check(&[allocated()], &row("box", "running", ""), &[], "").await;
     check(&[allocated()], &row("box", "stopped", r#","lock":"backup""#), &[], "").await;
-    check(&[ready()], &row(POOL_NAME, "running", ""), &[], "unready already_running").await;
-    check(&[ready()], &row(POOL_NAME, "stopped", r#","lock":"backup""#), &[], "unready locked").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_somebody_is_at_a_ready_container_is_read_from_itself() {
+    let running = row(POOL_NAME, "running", "");
+    let locked = row(POOL_NAME, "stopped", r#","lock":"backup""#);
+    let (free, held) = (pooled(""), pooled(r#","lock":"backup""#));
+    let [runs, stands] = [r#"{"data":{"status":"running"}}"#, r#"{"data":{"status":"stopped"}}"#];
+    let no_answer = (595, "no route");
+    for (list, config, status, expected) in [
+        (&running, &free, (200, runs), "unready already_running"),
+        (&running, &free, (200, stands), ""),
+        (&running, &free, no_answer, ""),
+        (&locked, &held, (200, stands), "unready locked"),
+        (&locked, &free, (200, stands), ""),
+    ] {
+        check(&[ready()], list, &[(CONFIG, (200, config)), (STATUS, status)], expected).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,9 +174,6 @@ async fn an_absent_container_is_lost_only_if_nobody_has_its_vmid() {
     for (answers, expected) in [
         (vec![(CONFIG, GONE), (NEXTID, FREE)], "lost"),
         (vec![(CONFIG, FORBIDDEN), (NEXTID, FREE)], "lost"),
-        (vec![(CONFIG, FORBIDDEN), (NEXTID, TAKEN)], ""),
-        (vec![(CONFIG, FORBIDDEN), (NEXTID, TAKEN), (guests, (200, machine))], ""),
-        (vec![(CONFIG, GONE), (NEXTID, TAKEN), (guests, (200, none))], ""),
         (vec![(CONFIG, GONE), (NEXTID, TAKEN), (guests, (200, machine))], "lost"),
         (vec![(CONFIG, GONE), (NEXTID, TAKEN), (guests, (200, elsewhere))], ""),
         (vec![(CONFIG, GONE), (NEXTID, (595, "no route"))], ""),
@@ -167,6 +182,15 @@ async fn an_absent_container_is_lost_only_if_nobody_has_its_vmid() {
     ] {
         check(&[ready()], none, &answers, expected).await;
         check(&[allocated()], none, &answers, expected).await;
+    }
+    // Nobody may have it until it can be read again; whoever has it keeps it.
+    for answers in [
+        vec![(CONFIG, FORBIDDEN), (NEXTID, TAKEN)],
+        vec![(CONFIG, GONE), (NEXTID, TAKEN), (guests, (200, none))],
+    ] {
+        check(&[ready()], none, &answers, "doubtful").await;
+        check(&[doubted()], none, &answers, "").await;
+        check(&[allocated()], none, &answers, "").await;
     }
     let of_dead_node = Container { node: "pve2".into(), ..ready() };
     let denied = [("GET nodes/pve2/lxc/205/config", GONE), (NEXTID, FREE)];
@@ -223,6 +247,32 @@ async fn what_names_itself_is_taken_on() {
         let config = config(hostname, description, more);
         let answers = [(CONFIG, (200, config.as_str())), ("GET tasks", (200, r#"{"data":[]}"#))];
         check(&[], &row(hostname, status, ""), &answers, &expected).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_becomes_ready_is_as_if_it_had_just_been_made() {
+    let put = "PUT lxc/205/config onboot=0 protection=0";
+    let of_nobody = ("OURS", POOL_NAME, "stopped");
+    for (whose, answer, writes, found) in [
+        (of_nobody, DONE, 1, true),
+        (of_nobody, CHANGED, 1, false),
+        (("OURS", POOL_NAME, "running"), DONE, 0, true),
+        (("HELD", "box", "stopped"), DONE, 0, true),
+    ] {
+        let (description, hostname, status) = whose;
+        let (list, config) =
+            (row(hostname, status, ""), config(hostname, description, r#","onboot":1,"protection":1"#));
+        let script =
+            Script::new(&[NODES, ("GET lxc", (200, &list)), (CONFIG, (200, &config)), (put, answer)]);
+        let site = Site::new(Pve::new(script.clone()), Clock::virtual_from(EPOCH));
+        let compared = compare(&site, &state(&[]), &mut Strangers::default()).await.expect("a comparison");
+        assert_eq!(
+            (compared.findings.len(), compared.unread.is_none()),
+            (usize::from(found), found),
+            "{whose:?}"
+        );
+        assert_eq!(script.writes().len(), writes, "{whose:?}");
     }
 }
 
@@ -345,5 +395,24 @@ async fn a_comparison_is_complete_if_all_that_is_unknown_could_be_read() {
             (vec![], complete),
             "{list} {config:?} {of_other:?}"
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_all_that_is_unread_a_silent_node_is_what_counts() {
+    let nodes = r#"{"data":[{"node":"pve1","status":"online"},{"node":"pve2","status":"online"},{"node":"pve3","status":"online"}]}"#;
+    let (stranger, silent) = (row("web", "running", ""), (595, "No route to host"));
+    let refused = (500, "internal error");
+    for (of_second, of_third, is_silence) in
+        [(silent, refused, true), (refused, silent, true), (refused, refused, false)]
+    {
+        let of_others = [("GET nodes/pve2/lxc", of_second), ("GET nodes/pve3/lxc", of_third)];
+        let of_first =
+            [("GET nodes", (200, nodes)), ("GET lxc", (200, stranger.as_str())), (CONFIG, refused)];
+        let script = Script::new(&[of_first.as_slice(), &of_others].concat());
+        let site = Site::new(Pve::new(script), Clock::virtual_from(EPOCH));
+        let compared = compare(&site, &state(&[]), &mut Strangers::default()).await.expect("a comparison");
+        let unread = compared.unread.map(|fault| fault.kind.is_silence());
+        assert_eq!(unread, Some(is_silence), "{of_second:?} {of_third:?}");
     }
 }

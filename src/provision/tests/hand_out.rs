@@ -50,6 +50,14 @@ async fn a_container_gets_its_instances_name_in_one_write() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_starts_or_keeps_a_container_by_itself_goes_with_the_name() {
+    let config = pooled(r#","onboot":1,"protection":1"#);
+    let put = [("PUT lxc/205/config hostname=box description=HELD onboot=0 protection=0", DONE)];
+    let observed = rename(&[(200, &config)], STOPPED, &put, false).await;
+    assert_eq!(observed, "renamed, running false [PUT onboot=0 protection=0]");
+}
+
 fn config_of(hostname: &str, description: &str) -> String {
     config(hostname, description, "")
 }
@@ -94,6 +102,29 @@ async fn gone_is_only_what_nobody_has() {
             [("GET cluster/nextid vmid=205", nextid), ("GET cluster/resources type=vm", (200, guests))];
         let observed = rename(&[config], STOPPED, &more, false).await;
         assert_eq!(observed, expected, "{config:?} {nextid:?} {guests}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_pve_does_not_tell_who_has_a_vmid_every_node_is_asked_twice() {
+    let nodes = r#"{"data":[{"node":"pve1","status":"online"},{"node":"pve2","status":"online"},
+        {"node":"pve3","status":"offline"}]}"#;
+    let (unknown, pool) = ((501, "Method 'GET /cluster/nextid' not implemented"), pooled(""));
+    let there = (200, pool.as_str());
+    for (of_other, expected) in [
+        (vec![GONE], "gone"),
+        (vec![GONE, there], "pve gone"),
+        (vec![there], "pve gone"),
+        (vec![GONE, (595, "no route")], "pve node_unreachable"),
+        (vec![FORBIDDEN], "pve forbidden"),
+    ] {
+        let mut more = vec![("GET cluster/nextid vmid=205", unknown), ("GET nodes", (200, nodes))];
+        more.push((
+            "GET cluster/resources type=vm",
+            (200, r#"{"data":[{"vmid":205,"type":"lxc","node":"pve1"}]}"#),
+        ));
+        more.extend(of_other.iter().map(|answer| ("GET nodes/pve2/lxc/205/config", *answer)));
+        assert_eq!(rename(&[GONE], STOPPED, &more, false).await, expected, "{of_other:?}");
     }
 }
 

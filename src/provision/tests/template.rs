@@ -38,6 +38,24 @@ async fn prepare(vmid: u32, node: Option<&str>, answers: &[(&str, (u16, &str))])
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_know_features_is_asked_for_the_clone_itself() {
+    let template = config("box", "notes", r#","template":1"#);
+    let unknown = (501, "Method 'GET /nodes/pve1/lxc/9009/feature' not implemented");
+    let answers = [
+        GUESTS,
+        ("GET lxc/9009/config", (200, template.as_str())),
+        ("GET lxc/9009/feature feature=clone", unknown),
+    ];
+    let action =
+        Action::PrepareClone { clone_id: CloneId(Ulid(7)), template: Vmid(9009), node: None, linkable: None };
+    let (observation, _, _) = act(action, &answers).await;
+    let Observation::ClonePrepared { outcome: Ok(prepared), .. } = observation else {
+        panic!("{observation:?}")
+    };
+    assert!(prepared.linkable);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_template_is_found_and_its_storage_asked() {
     let template = r#"{"data":{"template":1,"hostname":"tmpl"}}"#;
     let config = ("GET lxc/9009/config", (200, template));
