@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::app::{self, Service};
 use crate::clock::{self, Clock};
-use crate::config::Config;
+use crate::config::{Config, Sources};
 use crate::domain::ids::Vmid;
 use crate::engine::Engine;
 use crate::pve::Pve;
@@ -34,6 +34,17 @@ pub fn settings(data_dir: &Path) -> [(&'static str, String); 4] {
         ("POOL_DATA_DIR", data_dir.display().to_string()),
         ("POOL_TEMPLATES", TEMPLATE.to_string()),
     ]
+}
+
+/// Gives a demo those settings. What is set for a real service names its PVE, its log, its receivers and its
+/// tokens, and none of that is the demo's; flags are meant for it.
+pub fn simulated(sources: &mut Sources<'_>, data_dir: &Path) {
+    let of_a_service = |name: &str| {
+        ["PVE_", "WEBHOOK", "POOL_API_TOKEN", "POOL_READ_TOKEN"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    sources.env.retain(|name, _| !of_a_service(name));
+    sources.dotenv.values.retain(|name, _| !of_a_service(name));
+    sources.env.extend(settings(data_dir).map(|(name, value)| (name.to_owned(), value)));
 }
 
 /// A directory for one demo, removed when dropped.
@@ -65,7 +76,7 @@ impl Drop for FreshDir {
 pub async fn run(config: Config, burst: bool) -> anyhow::Result<()> {
     let listener = app::listen(config.listen).await?;
     let address = listener.local_addr().context("the address cannot be read")?;
-    let sim = Sim::demo(Clock::system().now(), 1);
+    let sim = simulator(1);
     let pve = Pve::new(Arc::new(sim.demo_transport()));
     let service = Service::start(&config, app::world(listener, pve)).await?;
     let target = config.settings.sizes.target;
@@ -100,7 +111,7 @@ pub async fn run(config: Config, burst: bool) -> anyhow::Result<()> {
 pub async fn simulate(listen: SocketAddr, seed: u64, hurry: u32, trouble: f64) -> anyhow::Result<()> {
     let listener = app::listen(listen).await?;
     let address = listener.local_addr().context("the address cannot be read")?;
-    let sim = Sim::demo(Clock::system().now(), seed);
+    let sim = simulator(seed);
     sim.with(|model| {
         model.durations_mut().hurry(hurry);
         for rule in sim::everyday(trouble) {
@@ -128,6 +139,13 @@ pub async fn simulate(listen: SocketAddr, seed: u64, hurry: u32, trouble: f64) -
 }
 
 /// Shows the pool filling until it is full.
+/// A simulated PVE that may run for long: nobody asks it what calls there were.
+fn simulator(seed: u64) -> Sim {
+    let sim = Sim::demo(Clock::system().now(), seed);
+    sim.with(|model| model.remember_calls(0));
+    sim
+}
+
 async fn fill(engine: &Engine, target: u32) -> anyhow::Result<()> {
     let mut watch = engine.watch();
     let mut shown = None;

@@ -252,20 +252,9 @@ async fn serve(
     Ok(app::run(config, app::world(listener, pve), stop, reloads).await?)
 }
 
-/// The demo's own settings stand below whatever was given, but for the PVE that it simulates.
 fn demo(mut sources: Sources<'static>, burst: bool) -> Result<(), Failure> {
     let dir = demo::FreshDir::new().context("no fresh directory can be made")?;
-    for (name, value) in demo::settings(dir.path()) {
-        let given = sources.flags.contains_key(name) || sources.env.contains_key(name);
-        if name.starts_with("PVE_") || !given {
-            sources.env.insert(name.to_owned(), value);
-        }
-    }
-    // Whoever tries the lines that it prints has no token.
-    for secret in ["POOL_API_TOKEN", "POOL_READ_TOKEN"] {
-        sources.env.remove(secret);
-        sources.dotenv.values.remove(secret);
-    }
+    demo::simulated(&mut sources, dir.path());
     let (config, warnings) = Config::load(&sources)?;
     start_logging(&config, &warnings)?;
     let runtime = tokio::runtime::Runtime::new().context("no runtime")?;

@@ -29,14 +29,13 @@ impl FaultRule {
 /// would have to mend: locks are taken off again, and no container stays half-made.
 pub fn everyday(percent: f64) -> Vec<FaultRule> {
     let share = percent / 100.0;
-    let timed_out = || (596, "Connection timed out".to_owned());
+    let (status, reason) = (596, "Connection timed out".to_owned());
     let failed = |exitstatus: &str| Effect::TaskFails { exitstatus: exitstatus.to_owned() };
-    let (before, after) = (timed_out(), timed_out());
     let rules = [
         (On::anything(), Effect::DropBefore, share / 5.0),
         (On::anything(), Effect::DropAfter, share / 5.0),
-        (On::anything(), Effect::FailBefore { status: before.0, reason: before.1 }, share / 5.0),
-        (On::anything(), Effect::FailAfter { status: after.0, reason: after.1 }, share / 5.0),
+        (On::anything(), Effect::FailBefore { status, reason: reason.clone() }, share / 5.0),
+        (On::anything(), Effect::FailAfter { status, reason }, share / 5.0),
         (On::anything(), Effect::SlowAnswer(Duration::from_millis(500)), share / 5.0),
         (On::clone_of_any(), failed("clone failed: can't lock file '/var/lock/lvm' - got timeout"), share),
         (On::clone_of_any(), Effect::TaskWarns, share),

@@ -113,13 +113,9 @@ fn address_in(line: &str) -> String {
 }
 
 pub fn demo(listen: &str, data_dir: &Path) -> Command {
-    let settings = [
-        ("POOL_LISTEN", listen),
-        ("POOL_DATA_DIR", data_dir.to_str().expect("a path")),
-        ("TMPDIR", data_dir.to_str().expect("a path")),
-    ];
-    let mut command = program(&settings, data_dir);
-    command.arg("demo");
+    let dir = data_dir.to_str().expect("a path");
+    let mut command = program(&[("POOL_LISTEN", listen), ("TMPDIR", dir)], data_dir);
+    command.args(["demo", "--data-dir", dir]);
     command
 }
 
@@ -176,6 +172,25 @@ fn a_second_demo_on_the_same_port_or_directory_says_who_is_there() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains(&first.child.id().to_string()), "{}", text(&output));
     assert_eq!(first.terminate(), Some(0));
+}
+
+#[test]
+fn a_demo_leaves_a_real_services_settings_alone() {
+    let dir = TempDir::new().expect("a directory");
+    let real = dir.path().join("real");
+    let settings = [
+        ("POOL_LISTEN", "127.0.0.1:0"),
+        ("TMPDIR", dir.path().to_str().expect("a path")),
+        ("POOL_DATA_DIR", real.to_str().expect("a path")),
+        ("PVE_NODE", "elsewhere"),
+        ("WEBHOOKS_FILE", "/nonexistent/webhooks.toml"),
+    ];
+    let mut command = program(&settings, dir.path());
+    command.args(["demo", "--target-size", "1", "--min-size", "0"]);
+    let mut demo = Running::start(command);
+    demo.until_it_prints("1 of 1 ready");
+    assert!(!real.exists());
+    assert_eq!(demo.terminate(), Some(0));
 }
 
 #[test]
