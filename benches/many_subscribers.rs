@@ -58,7 +58,7 @@ async fn main() -> anyhow::Result<()> {
     }
     waits.sort_unstable();
     let (events, count) = (head - start, followers - silent.len() as u64);
-    let ended = pair.figure("sandbox_pool_sse_evictions_total").await?;
+    let ended = pair.figure("sandbox_pool_stream_evictions_total").await?;
     let at = |percent: usize| waits.get(waits.len() * percent / 100).copied().unwrap_or_default();
     let mut out = std::io::stdout();
     writeln!(out, "{count} readers got {events} events each, once and in order")?;
@@ -131,12 +131,11 @@ impl Pair {
         Ok(())
     }
 
-    /// A counter over all its label sets.
+    /// A counter that has no labels.
     async fn figure(&self, name: &str) -> anyhow::Result<f64> {
         let text = self.client.get(format!("http://{}/metrics", self.address)).send().await?.text().await?;
-        let values =
-            text.lines().filter(|line| line.starts_with(name)).filter_map(|line| line.rsplit(' ').next());
-        Ok(values.filter_map(|value| value.parse::<f64>().ok()).sum())
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.with_context(|| format!("there is no {name}"))?.parse()?)
     }
 }
 
