@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use sandbox_pool::domain::state::{CloneStage, Container};
 use sandbox_pool::pve::{Answer, Request, Transport, Unanswered};
+use sandbox_pool::sim::{Effect, FaultRule, On};
 use tokio::sync::Notify;
 
 use crate::world::World;
@@ -117,9 +120,9 @@ async fn a_clone_under_way_at_a_stop_is_followed_to_its_end() {
     world
         .until("a clone under way", |state| {
             state.containers.values().any(|container| {
-                container.creating().is_some_and(|creating| {
-                    matches!(creating.stage, sandbox_pool::domain::state::CloneStage::Running { .. })
-                })
+                container
+                    .creating()
+                    .is_some_and(|creating| matches!(creating.stage, CloneStage::Running { .. }))
             })
         })
         .await;
@@ -129,4 +132,41 @@ async fn a_clone_under_way_at_a_stop_is_followed_to_its_end() {
     assert_eq!(world.count("CloneStarted"), 1, "it was not made twice");
     assert_eq!(world.count("CloneSucceeded"), 1);
     world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_waiter_had_cloned_is_in_the_pool_after_a_kill() {
+    let mut world = World::new().set("POOL_TARGET_SIZE", "0").set("POOL_MIN_SIZE", "0");
+    world.start().await;
+    let asked = world.allocating("first");
+    world.until("a clone under way", |state| state.containers.len() == 1).await;
+    world.restart().await;
+    asked.abort();
+    world
+        .until("a ready container", |state| state.containers.values().any(Container::may_be_handed_out))
+        .await;
+    let second = world.allocate("second").await.ok();
+    assert_eq!(second["allocated_from_pool"], true);
+    assert_eq!(world.count("CloneStarted"), 1, "nobody's clone is thrown away or made twice");
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_lets_a_hand_out_finish_for_ten_seconds() {
+    for (takes, status) in [(5, 200), (30, 503)] {
+        let mut world = small().full().await;
+        let takes = Effect::TaskTakes(Duration::from_secs(takes));
+        world.sim.add_fault(FaultRule::always(On::start(), takes));
+        let asked = world.allocating("box");
+        world.until("a hand-out", |state| state.containers.values().any(|c| c.holding().is_some())).await;
+        let told = world.clock.now();
+        world.stop().await;
+        let answer = asked.await.expect("an answer");
+        assert_eq!(answer.status, status, "{}", answer.body);
+        assert!(world.clock.now().since(told) < Duration::from_secs(15));
+        world.start().await;
+        world.allocate("box").await.ok();
+        world.settle().await;
+        world.check();
+    }
 }

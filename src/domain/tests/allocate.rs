@@ -85,6 +85,32 @@ fn an_answered_instance_that_was_stopped_is_started_again() {
 }
 
 #[test]
+fn an_answered_instance_that_was_stopped_stays_so_without_start() {
+    let mut pool = Pool::new().stocked(1);
+    pool.handed_out("box");
+    pool.run(Command::Allocate(crate::domain::command::Allocate { start: false, ..request(T, "box") }));
+    pool.renamed(200).then("AllocationCompleted 200 box").holds("200 allocated box").plans("");
+}
+
+#[test]
+fn an_answered_instance_keeps_the_metadata_of_its_first_request() {
+    let with = |team: &str| {
+        let metadata = [("team".to_owned(), team.to_owned())].into_iter().collect();
+        Command::Allocate(crate::domain::command::Allocate { metadata, ..request(T, "box") })
+    };
+    let mut pool = Pool::new().stocked(1);
+    pool.run(with("red")).renamed(200).started(200).run(with("blue"));
+    assert_eq!(pool.container(200).holding().unwrap().metadata["team"], "red");
+}
+
+#[test]
+fn a_caller_that_leaves_as_its_allocation_completes_leaves_a_holder() {
+    let mut pool = Pool::new().stocked(1);
+    pool.handed_out("box");
+    pool.leaves("box").then("").holds("200 allocated box").plans("");
+}
+
+#[test]
 fn an_answered_instance_that_is_gone_is_lost_and_gets_a_new_container() {
     let mut pool = Pool::new().stocked(2);
     pool.handed_out("box");
