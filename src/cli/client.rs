@@ -9,6 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::config::Secret;
+use crate::tail::is_this_machine;
 
 /// The service is near, or it is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,6 +58,7 @@ impl Client {
             .retry(retry::never());
         // A machine may have no certificates at all, and needs none for this.
         let http = if url.scheme() == "http" { http.tls_certs_only([]) } else { http };
+        let http = if is_this_machine(&url) { http.no_proxy() } else { http };
         let http = http.build().context(
             "the HTTP client cannot be set up; https needs CA certificates: apt install ca-certificates",
         )?;

@@ -21,6 +21,7 @@ use crate::domain::time::Timestamp;
 use crate::log::OpenError;
 
 pub use offline::offline;
+pub(crate) use online::is_this_machine;
 pub use online::{Service, online};
 pub use show::{Printer, harmless};
 

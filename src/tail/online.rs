@@ -284,8 +284,8 @@ fn time(line: &str) -> Option<Timestamp> {
     serde_json::from_str::<At>(line).ok().map(|line| line.at)
 }
 
-/// No proxy reaches it.
-fn is_this_machine(url: &Url) -> bool {
+/// Whether a URL names this machine, which no proxy reaches.
+pub(crate) fn is_this_machine(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),

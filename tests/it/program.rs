@@ -9,10 +9,13 @@ use sandbox_pool::sim::{DEMO_SECRET, DEMO_TOKEN};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The program with an environment of its own and nothing else.
+/// The program with an environment of its own, and with a proxy that is not there: it never asks one.
 pub fn program(settings: &[(&str, &str)], dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sandbox-pool"));
-    command.env_clear().envs(settings.iter().copied()).current_dir(dir);
+    command
+        .env_clear()
+        .envs(["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:9")));
+    command.envs(settings.iter().copied()).current_dir(dir);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
