@@ -21,6 +21,7 @@ mod series;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,9 +45,6 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// How often what was counted is written to its file.
 const SAVE: Duration = Duration::from_mins(1);
 
-/// The code of a request whose client left before the answer; nobody is answered with it.
-pub const CLIENT_LEFT: u16 = 499;
-
 /// Why nothing can be measured: the catalogue is wrong.
 #[derive(Debug, thiserror::Error)]
 #[error("the metrics' catalogue is wrong")]
@@ -69,8 +67,8 @@ pub struct Sources {
 /// Label values that can be foreseen: their series exist from the start, at 0.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// Routes and the statuses that each may answer, `GET /status` with 200.
-    pub answers: Vec<(String, u16)>,
+    /// Routes and how requests to each may end, `GET /status` with 200.
+    pub answers: BTreeSet<(String, u16)>,
     /// Codes of problems that an allocation may be answered with.
     pub allocate_problems: Vec<&'static str>,
     /// Names of PVE's calls.
@@ -184,12 +182,9 @@ impl Metrics {
         registry.histogram(names::PVE_DURATION, &[kind.into()]).record(took);
     }
 
-    /// A request ended: `route` as in [`Known::answers`], none for an unknown address, no status if the client
-    /// left before the answer.
-    pub fn answered(&self, route: Option<String>, status: Option<u16>) {
-        let route: Cow<'static, str> = route.map_or("none".into(), Cow::Owned);
-        let code = status.unwrap_or(CLIENT_LEFT).to_string();
-        self.0.registry.counter(names::HTTP_REQUESTS, &[route, code.into()]).increment(1);
+    /// A request ended, as [`Known::answers`] has it.
+    pub fn answered(&self, route: String, code: u16) {
+        self.0.registry.counter(names::HTTP_REQUESTS, &[route.into(), code.to_string().into()]).increment(1);
     }
 
     /// An allocation was answered with a problem.

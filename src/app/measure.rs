@@ -12,7 +12,7 @@ use crate::log::Reader;
 use crate::metrics::figures::{EndpointReading, StreamReading};
 use crate::metrics::{CatalogueError, Known, Metrics, Sources};
 use crate::pve::{self, Pve};
-use crate::webhook::{AttemptResult, Endpoint, Reading, Watched, Webhooks};
+use crate::webhook::{AttemptResult, Reading, Watched, Webhooks};
 
 /// Measurements of a service over this log.
 pub(super) fn metrics(
@@ -47,23 +47,24 @@ pub(super) fn of_streams(streams: &Streams, metrics: &Metrics) {
 pub(super) fn of_webhooks(webhooks: &Webhooks, metrics: &Metrics) {
     let webhooks = webhooks.clone();
     metrics.figures().read_endpoints_by(Arc::new(move |now| {
-        let read = |(endpoint, figures): &Watched| reading(endpoint, &figures.read(now));
+        let read = |(endpoint, figures): &Watched| reading(endpoint.name.to_string(), &figures.read(now));
         webhooks.endpoints().iter().map(read).collect()
     }));
 }
 
-fn reading(endpoint: &Endpoint, reading: &Reading) -> EndpointReading {
+fn reading(name: String, reading: &Reading) -> EndpointReading {
     let ended = |wanted: &[AttemptResult]| {
         let of = reading.attempts.iter().filter(|(result, _)| wanted.contains(result));
         of.map(|(_, attempts)| attempts).sum()
     };
     EndpointReading {
-        name: endpoint.name.to_string(),
+        name,
         cursor: reading.cursor,
         lag_events: reading.lag_events,
         lag: reading.lag,
         parked: reading.parked,
-        enabled: reading.active,
+        paused: reading.paused,
+        enabled: !reading.disabled,
         delivered: ended(&[AttemptResult::Delivered]),
         refused: ended(&[
             AttemptResult::Redirected,
@@ -80,8 +81,9 @@ fn reading(endpoint: &Endpoint, reading: &Reading) -> EndpointReading {
 pub(super) fn of_http(front: Front, metrics: &Metrics) -> Front {
     let metrics = metrics.clone();
     front.observed_by(Arc::new(move |answered| {
-        let status = answered.status.map(|status| status.as_u16());
-        metrics.answered(answered.route.map(routes::Route::name), status);
+        let status = answered.status.map_or(routes::CLIENT_LEFT, |status| status.as_u16());
+        let route = answered.route.map_or_else(|| routes::NOWHERE.to_owned(), routes::Route::measured_as);
+        metrics.answered(route, status);
         let is_allocate = answered.route.is_some_and(|route| route.path == routes::ALLOCATE.path);
         if let Some(code) = answered.problem.filter(|_| is_allocate) {
             metrics.allocate_problem(code.as_str());
@@ -92,9 +94,40 @@ pub(super) fn of_http(front: Front, metrics: &Metrics) -> Front {
 /// What can be foreseen of labels.
 fn known() -> Known {
     Known {
-        answers: routes::answers().collect(),
+        answers: routes::answers(),
         allocate_problems: routes::ALLOCATE.all_problems().map(Code::as_str).collect(),
         pve_calls: pve::CALLS,
         pve_outcomes: pve::Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::ids::Seq;
+
+    #[test]
+    fn an_endpoints_reading_is_told_as_it_was_read() {
+        let read = Reading {
+            paused: true,
+            disabled: false,
+            cursor: Seq(1),
+            lag_events: 2,
+            lag: Duration::from_secs(3),
+            held: 4,
+            parked: 5,
+            in_flight: 6,
+            attempts: AttemptResult::ALL.into_iter().zip(1..).collect(),
+            duration: Duration::from_secs(7),
+            last_delivered: None,
+            last_failure: None,
+        };
+        let told = reading("billing".to_owned(), &read);
+        assert_eq!((told.cursor, told.lag_events, told.lag.as_secs(), told.parked), (Seq(1), 2, 3, 5));
+        assert_eq!((told.paused, told.enabled), (true, true));
+        // Delivered; redirected, refused, gone, throttled and failed; timed out, unreachable and blocked.
+        assert_eq!((told.delivered, told.refused, told.unanswered), (1, 2 + 3 + 4 + 5 + 6, 7 + 8 + 9));
     }
 }

@@ -245,8 +245,7 @@ impl Line {
     fn new(method: &Method, found: &Found, id: &RequestId, observer: Option<Observer>) -> Self {
         let route = match found {
             Found::Route(route) => Some(*route),
-            Found::WrongMethod(others) => others.first().copied(),
-            Found::Nothing => None,
+            Found::WrongMethod(_) | Found::Nothing => None,
         };
         Self {
             method: method.clone(),

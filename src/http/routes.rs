@@ -255,20 +255,37 @@ pub fn find(method: &Method, path: &str) -> Found {
     }
 }
 
-/// Every status that a route may answer, by the route's name: what can be foreseen of measurements. What
-/// an operator asks of webhooks now and then is measured once it is asked.
-pub fn answers() -> impl Iterator<Item = (String, u16)> {
-    ALL.iter().filter(|route| !route.path.starts_with("/webhooks")).flat_map(|route| {
-        let problems = route.all_problems().map(Code::status);
-        let statuses: BTreeSet<_> = problems.map(|it| it.as_u16()).chain([200]).collect();
-        statuses.into_iter().map(|status| (route.name(), status))
-    })
+/// What measurements count for a request whose client left before the answer; nobody is answered with it.
+pub const CLIENT_LEFT: u16 = 499;
+
+/// What measurements call an address that is nobody's.
+pub const NOWHERE: &str = "none";
+
+/// Every way in which a request may end, by what measurements call its route.
+pub fn answers() -> BTreeSet<(String, u16)> {
+    let of_route = |route: &&Route| {
+        let problems: Vec<u16> = route.all_problems().map(|code| code.status().as_u16()).collect();
+        let name = route.measured_as();
+        problems.into_iter().chain([200, CLIENT_LEFT]).map(move |status| (name.clone(), status))
+    };
+    let nowhere = [Code::Unauthorized, Code::CrossSite, Code::NotFound, Code::MethodNotAllowed];
+    let nowhere = nowhere.map(|code| (NOWHERE.to_owned(), code.status().as_u16()));
+    ALL.iter().flat_map(of_route).chain(nowhere).collect()
 }
 
 impl Route {
-    /// What measurements call it, `GET /status`.
+    /// Method and path, `GET /status`.
     pub fn name(&self) -> String {
         format!("{} {}", self.method, self.path)
+    }
+
+    /// What measurements call it: its name, but one for all that is done now and then about webhooks.
+    pub fn measured_as(&self) -> String {
+        if self.path.starts_with(WEBHOOKS.path) {
+            format!("{} {}", self.method, WEBHOOKS.path)
+        } else {
+            self.name()
+        }
     }
 
     /// Whether it changes anything.

@@ -42,7 +42,9 @@ pub struct EndpointReading {
     pub lag: Duration,
     /// What waits for a person.
     pub parked: u64,
-    /// Whether events are sent to it.
+    /// Whether it was paused.
+    pub paused: bool,
+    /// Whether it was not disabled.
     pub enabled: bool,
     /// Attempts that it answered with 2xx.
     pub delivered: u64,

@@ -87,6 +87,7 @@ pub(super) fn of_figures(registry: &Registry, streams: StreamReading, endpoints:
         set(names::WEBHOOK_LAG_EVENTS, endpoint.lag_events as f64);
         set(names::WEBHOOK_LAG_SECONDS, endpoint.lag.as_secs_f64());
         set(names::WEBHOOK_PARKED, endpoint.parked as f64);
+        set(names::WEBHOOK_PAUSED, flag(endpoint.paused));
         set(names::WEBHOOK_ENABLED, flag(endpoint.enabled));
     }
 }

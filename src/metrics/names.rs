@@ -45,7 +45,7 @@ pub fn family(name: &str) -> Option<&'static Family> {
 }
 
 /// Seconds of a hand-out: the promise of 2 to 5 s lies on edges, the time-out of 110 s below the last.
-const ALLOCATION: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0];
+const ALLOCATION: &[f64] = &[0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0];
 /// Seconds of a clone; linked ones take a few, full ones minutes.
 const CLONE: &[f64] = &[2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 600.0];
 /// Seconds in the lane's queue.
@@ -192,7 +192,7 @@ families! {
     STREAM_EVICTIONS Counter "sandbox_pool_stream_evictions_total" []
         "Event streams that were ended because their reader did not read.";
     STREAM_RESETS Counter "sandbox_pool_stream_resets_total" []
-        "Readers who could not go on where they had been, by reason.";
+        "Readers who could not go on where they had been.";
     WEBHOOK_ATTEMPTS Counter "sandbox_pool_webhook_attempts_total" ["endpoint", "result"]
         "Deliveries that were tried, by endpoint and result.";
     WEBHOOK_LAG_EVENTS Gauge "sandbox_pool_webhook_lag_events" ["endpoint"]
@@ -204,7 +204,9 @@ families! {
     WEBHOOK_PARKED Gauge "sandbox_pool_webhook_parked" ["endpoint"]
         "Events that are parked for the endpoint after every retry failed.";
     WEBHOOK_ENABLED Gauge "sandbox_pool_webhook_enabled" ["endpoint"]
-        "1 while events are sent to the endpoint; 0 once it was disabled.";
+        "0 once the endpoint was disabled: it failed for days, or answered 410.";
+    WEBHOOK_PAUSED Gauge "sandbox_pool_webhook_paused" ["endpoint"]
+        "1 while the endpoint is paused: somebody asked for it, or too much is parked.";
 
     // HTTP and the process.
     HTTP_REQUESTS Counter "sandbox_pool_http_requests_total" ["route", "code"]

@@ -29,7 +29,7 @@ struct World {
 
 fn known() -> Known {
     Known {
-        answers: routes::answers().collect(),
+        answers: routes::answers(),
         allocate_problems: routes::ALLOCATE.all_problems().map(crate::http::codes::Code::as_str).collect(),
         pve_calls: pve::CALLS,
         pve_outcomes: pve::Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect(),
@@ -171,7 +171,7 @@ async fn events_are_counted_and_durations_fall_into_buckets() {
     let mut world = world(dir.path());
     world.append([
         (0, allocated(1, true)),
-        (0, completed(1, true, 250)),
+        (0, completed(1, true, 300)),
         // Asked for again, and answered again.
         (10, completed(1, true, 3)),
         (20, queued(2)),
@@ -187,10 +187,10 @@ async fn events_are_counted_and_durations_fall_into_buckets() {
         let le = if le.is_empty() { String::new() } else { format!("le={le},") };
         at(&samples, &format!("{DURATION}_{sample}{{{le}result={result},source={source},template=9009}}"))
     };
-    assert_same(of("sum", "pool", "completed", ""), 0.25);
+    assert_same(of("sum", "pool", "completed", ""), 0.3);
     assert_same(of("count", "pool", "completed", ""), 1.0);
-    assert_same(of("bucket", "pool", "completed", "0.1"), 0.0);
-    assert_same(of("bucket", "pool", "completed", "0.25"), 1.0);
+    assert_same(of("bucket", "pool", "completed", "0.25"), 0.0);
+    assert_same(of("bucket", "pool", "completed", "0.5"), 1.0);
     assert_same(of("bucket", "queue", "completed", "5"), 0.0);
     assert_same(of("bucket", "queue", "completed", "10"), 1.0);
     assert_same(of("sum", "queue", "failed", ""), 110.0);
@@ -352,6 +352,7 @@ fn endpoint(name: &str) -> EndpointReading {
         lag_events: 1,
         lag: Duration::from_secs(2),
         parked: 0,
+        paused: true,
         enabled: false,
         delivered: 0,
         refused: 1,
@@ -365,15 +366,16 @@ async fn what_others_say_is_shown() {
     let world = world(dir.path());
     let metrics = &world.metrics;
     metrics.pve_called("clone", "ok", true, Duration::from_millis(120));
-    metrics.answered(Some("GET /status".to_owned()), Some(200));
-    metrics.answered(None, Some(404));
-    metrics.answered(Some("POST /allocate".to_owned()), None);
+    metrics.answered("GET /status".to_owned(), 200);
+    metrics.answered("none".to_owned(), 404);
+    metrics.answered("POST /allocate".to_owned(), routes::CLIENT_LEFT);
     metrics.allocate_problem("max_total");
     metrics.log_opened(Opening { took: Duration::from_millis(1500), replayed: 12 });
     metrics.figures().read_streams_by(Arc::new(|| StreamReading {
         subscribers: 1,
+        events: 4,
+        evictions: 3,
         resets: 2,
-        ..StreamReading::default()
     }));
     metrics.figures().read_endpoints_by(Arc::new(|_| vec![endpoint("billing")]));
     let samples = world.samples();
@@ -388,10 +390,13 @@ async fn what_others_say_is_shown() {
         ("sandbox_pool_allocate_problems_total{problem=max_total}", 1),
         ("sandbox_pool_log_replayed_events", 12),
         ("sandbox_pool_stream_subscribers", 1),
+        ("sandbox_pool_stream_events_total", 4),
+        ("sandbox_pool_stream_evictions_total", 3),
         ("sandbox_pool_stream_resets_total", 2),
         ("sandbox_pool_webhook_attempts_total{endpoint=billing,result=refused}", 1),
         ("sandbox_pool_webhook_lag_events{endpoint=billing}", 1),
         ("sandbox_pool_webhook_lag_seconds{endpoint=billing}", 2),
+        ("sandbox_pool_webhook_paused{endpoint=billing}", 1),
         ("sandbox_pool_webhook_enabled{endpoint=billing}", 0),
     ] {
         assert_eq!(whole(&samples, series), expected, "{series}");

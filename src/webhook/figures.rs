@@ -11,7 +11,8 @@ use crate::domain::time::Timestamp;
 /// Written by an endpoint's worker, read by whoever wants to know.
 #[derive(Debug, Default)]
 pub struct Figures {
-    pub(super) active: AtomicBool,
+    pub(super) paused: AtomicBool,
+    pub(super) disabled: AtomicBool,
     pub(super) cursor: AtomicU64,
     pub(super) lag_events: AtomicU64,
     /// When the oldest undelivered event was decided; 0 for none.
@@ -42,8 +43,10 @@ pub struct LastFailure {
 /// The figures of one endpoint at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
-    /// Whether anything is sent: neither paused nor disabled.
-    pub active: bool,
+    /// Whether it is paused: nothing is sent until somebody resumes it.
+    pub paused: bool,
+    /// Whether it is disabled: the same, by the service's own judgement.
+    pub disabled: bool,
     /// Everything up to here is delivered, filtered out, held or parked.
     pub cursor: Seq,
     /// Events that are not delivered yet and not parked.
@@ -73,7 +76,8 @@ impl Figures {
         let instant =
             |value: &AtomicI64| Some(Timestamp(value.load(Ordering::Relaxed))).filter(|at| at.0 != 0);
         Reading {
-            active: self.active.load(Ordering::Relaxed),
+            paused: self.paused.load(Ordering::Relaxed),
+            disabled: self.disabled.load(Ordering::Relaxed),
             cursor: Seq(number(&self.cursor)),
             lag_events: number(&self.lag_events),
             lag: instant(&self.oldest).map_or(Duration::ZERO, |at| now.since(at)),

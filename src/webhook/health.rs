@@ -57,8 +57,7 @@ impl Health {
         down
     }
 
-    /// An attempt did not: since when none does, if the log should know of it. `fresh` if the event was new
-    /// and the endpoint might have taken it.
+    /// An attempt did not: since when none does, if the log should know of it. `fresh` if the event was new.
     pub(super) fn failed(
         &mut self,
         now: Timestamp,

@@ -31,7 +31,7 @@ pub enum AttemptResult {
     Delivered,
     /// Answered with 3xx, which is not followed.
     Redirected,
-    /// Answered with 4xx: the event will not be taken.
+    /// Answered with any other 4xx.
     Refused,
     /// Answered with 410.
     Gone,

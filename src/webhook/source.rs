@@ -77,6 +77,12 @@ pub(super) async fn find(
     }
 }
 
+/// When the event at a position was decided, if it is kept.
+pub(super) async fn time_of(reader: &Reader, seq: Seq) -> Option<Timestamp> {
+    let page = page(reader, Seq(seq.0.saturating_sub(1)), 1, seq).await.ok()?;
+    page.first().map(|record| record.envelope.at)
+}
+
 /// The first event at or after an instant; the one behind the head if there is none. Reads files.
 pub(super) fn seq_at(reader: &Reader, at: Timestamp) -> Result<Seq, ReadError> {
     let (mut low, mut high) = (reader.oldest(), reader.head().next());

@@ -90,11 +90,13 @@ struct Run {
     replay: Option<ReplayRun>,
     health: Health,
     active: bool,
+    paused: bool,
+    disabled: bool,
     /// The State that pauses, parked events and replays were taken from.
     seen: Seq,
     head: Seq,
     templates: BTreeMap<Vmid, Vmid>,
-    /// When the last event that was read was decided.
+    /// When the last event that was read was decided; before any was, the first one to be read.
     read_at: Timestamp,
     /// There is progress that is not an event yet.
     dirty: bool,
@@ -108,7 +110,7 @@ impl Worker {
     /// Works until it is told to stop, or the engine ends.
     pub(super) async fn run(self, stop: CancellationToken) {
         let mut watch = self.engine.watch();
-        let mut run = Run::new(self, &watch.borrow_and_update().state.clone());
+        let mut run = Run::new(self, &watch.borrow_and_update().state.clone()).await;
         let mut flights = Flights::new();
         loop {
             run.look(&watch.borrow_and_update().clone());
@@ -132,26 +134,31 @@ impl Worker {
 }
 
 impl Run {
-    fn new(it: Worker, state: &State) -> Self {
+    async fn new(it: Worker, state: &State) -> Self {
         let known = state.webhooks.get(&it.endpoint.name).cloned().unwrap_or_default();
         let mut live = Lanes::from(known.cursor);
         for (lane, held) in &known.held {
-            live.hold(lane.clone(), waiting(held));
+            let &webhook::Held { from, attempt, retry_at, behind, .. } = held;
+            let at = source::time_of(&it.reader, from).await;
+            live.hold(lane.clone(), Waiting { from, attempt, retry_at, early: false, behind, at });
         }
         for (lane, parked) in &known.parked {
             live.restore_parked(lane.clone(), parked.seq, parked.behind);
         }
         let now = it.clock.now();
+        let read_at = source::time_of(&it.reader, known.cursor.next()).await.unwrap_or(now);
         Self {
             wish: Wish { endpoint: Arc::clone(&it.endpoint), types: Arc::default() },
             live,
             replay: None,
             health: Health::failing_since(known.failing.map(|failing| failing.since), now),
             active: known.paused.is_none() && known.disabled.is_none(),
+            paused: known.paused.is_some(),
+            disabled: known.disabled.is_some(),
             seen: state.head,
             head: state.head,
             templates: state.containers.iter().map(|(vmid, it)| (*vmid, it.template)).collect(),
-            read_at: now,
+            read_at,
             dirty: false,
             skipped: 0,
             noted_at: now,
@@ -171,6 +178,7 @@ impl Run {
         let active = known.is_active();
         let resumed = active && (!self.active || self.health.reported && known.failing.is_none());
         self.active = active;
+        (self.paused, self.disabled) = (known.paused.is_some(), known.disabled.is_some());
         if resumed {
             self.health.forget();
             self.live.bring_forward();
@@ -353,7 +361,8 @@ impl Run {
         let oldest = oldest.or((unread > 0).then_some(self.read_at));
         let replay = self.replay.as_ref();
         let in_flight = self.live.busy() + replay.map_or(0, |run| run.lanes.busy());
-        figures.active.store(self.active, Ordering::Relaxed);
+        figures.paused.store(self.paused, Ordering::Relaxed);
+        figures.disabled.store(self.disabled, Ordering::Relaxed);
         figures.cursor.store(self.live.cursor().0, Ordering::Relaxed);
         figures.lag_events.store(waiting + unread, Ordering::Relaxed);
         figures.oldest.store(oldest.map_or(0, |at| at.0), Ordering::Relaxed);
@@ -380,17 +389,6 @@ impl Run {
         {
             self.templates.insert(vmid, template);
         }
-    }
-}
-
-fn waiting(held: &webhook::Held) -> Waiting {
-    Waiting {
-        from: held.from,
-        attempt: held.attempt,
-        retry_at: held.retry_at,
-        early: false,
-        behind: held.behind,
-        at: None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sandbox_pool::domain::event::{Cause, Envelope, Event};
-use sandbox_pool::domain::ids::Seq;
+use sandbox_pool::domain::ids::{Lane, Seq};
 use sandbox_pool::domain::state::State;
 use sandbox_pool::domain::time::Timestamp;
 use serde_json::Value;
@@ -111,5 +111,20 @@ fn an_event_is_about_what_its_payload_names() {
             "{name}"
         );
         assert_eq!(json(event.fault_kind().map(|kind| kind.code().into())), data["fault"]["kind"], "{name}");
+    }
+}
+
+#[test]
+fn what_arrives_in_order_is_of_one_container_else_of_one_allocation_else_of_one_template() {
+    for name in Event::TYPES {
+        let sample = read_json(&catalogue().join(name).join("v1.sample.json"));
+        let named = [("container", "vmid"), ("allocation", "allocation_id"), ("template", "template")];
+        let lane = named.into_iter().find_map(|(lane, field)| match &sample["data"][field] {
+            Value::Null => None,
+            Value::String(id) => Some(format!("{lane}/{id}")),
+            id => Some(format!("{lane}/{id}")),
+        });
+        let lane = lane.unwrap_or_else(|| "service".to_owned());
+        assert_eq!(Lane::of(&envelope(&sample).event).as_str(), lane, "{name}");
     }
 }

@@ -139,7 +139,7 @@ async fn a_pause_holds_everything_and_a_resume_goes_on_where_it_was() {
     }
     rig.pass(Duration::from_hours(1)).await;
     assert!(rig.seen().is_empty());
-    assert!(!rig.reading("a").active);
+    assert!(rig.reading("a").paused && !rig.reading("a").disabled);
     assert!(rig.reading("a").lag_events >= 4);
     assert!(rig.reading("a").lag >= Duration::from_mins(59), "{:?}", rig.reading("a"));
     rig.ask("a", WebhookStep::Resume).await;

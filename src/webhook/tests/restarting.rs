@@ -84,7 +84,7 @@ async fn what_is_parked_stays_parked_and_what_was_freed_is_sent() {
     rig.start().await;
     rig.event(9000).await;
     rig.pass(Duration::from_secs(10)).await;
-    assert_eq!(rig.seqs(), [3]);
+    assert_eq!(rig.seqs(), [3; SCHEDULE.len()]);
     rig.rule(|_| Does::Answers(200));
     rig.forget_seen();
     // Freed, and killed before much came of it.
@@ -146,4 +146,22 @@ async fn state_is_the_fold_of_the_log() {
     assert_eq!(text(&replayed), text(&live));
     let restored: State = serde_json::from_str(&text(&live)).unwrap();
     assert_eq!(text(&restored), text(&live));
+}
+
+#[tokio::test(start_paused = true)]
+async fn for_how_long_an_event_waits_is_known_after_a_restart() {
+    for paused in [true, false] {
+        let mut rig = Rig::new().await;
+        rig.rule(|_| Does::Answers(500));
+        if paused {
+            rig.ask("a", WebhookStep::Pause).await;
+        }
+        rig.event(9000).await;
+        rig.pass(Duration::from_mins(10)).await;
+        rig.kill().await;
+        rig.start().await;
+        rig.pass(Duration::from_secs(1)).await;
+        let lag = rig.reading("a").lag;
+        assert!((600..660).contains(&lag.as_secs()), "{lag:?}, paused {paused}");
+    }
 }

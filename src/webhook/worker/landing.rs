@@ -80,7 +80,7 @@ impl Run {
         tracing::debug!(%endpoint, %seq, reason = %ended.reason, "a webhook was not delivered");
         let leave_alone = ended.leave_alone(now);
         let tries = self.lanes(replay).failed_tries(lane) + 1;
-        let fresh = tries == 1 && ended.result != AttemptResult::Refused;
+        let fresh = tries == 1;
         if let Some(since) = self.health.failed(now, fresh, leave_alone)
             && self.submit(WebhookStep::Failing { since, seq, reason: ended.reason.clone() }).await
         {
@@ -89,17 +89,11 @@ impl Run {
         if ended.result == AttemptResult::Gone {
             self.submit(WebhookStep::Gone { reason: ended.reason.clone() }).await;
         }
-        let pause = match ended.result {
-            AttemptResult::Refused => None,
+        let pause = if ended.result == AttemptResult::Gone {
             // It is tried again when somebody resumes the endpoint.
-            AttemptResult::Gone => Some(TRY_AGAIN),
-            AttemptResult::Delivered
-            | AttemptResult::Redirected
-            | AttemptResult::Throttled
-            | AttemptResult::Failed
-            | AttemptResult::TimedOut
-            | AttemptResult::Unreachable
-            | AttemptResult::Blocked => schedule::pause(tries, &mut self.it.chance),
+            Some(TRY_AGAIN)
+        } else {
+            schedule::pause(tries, &mut self.it.chance)
         };
         match pause {
             Some(pause) => {
