@@ -386,6 +386,8 @@ pub struct Discovered {
     pub hostname: Hostname,
     /// Who holds it, by its description, or because it runs.
     pub instance_id: Option<InstanceId>,
+    /// The task that is making it.
+    pub making: Option<Upid>,
     /// A lock that only a person can take off: it is taken into quarantine.
     pub stuck: Option<Fault>,
 }

@@ -82,22 +82,20 @@ async fn try_look(site: &Site, vmid: Vmid, listed: &Listed, prefix: &str) -> Res
         // Its configuration is written in pieces while it is made.
         return Ok(if lock == Some("create") { Sighting::Later } else { Sighting::Foreign });
     };
-    let stuck = match lock {
-        None => None,
-        Some("create") => {
-            if running_clone(site, &listed.node, claim.template, longest_ago(site)).await?.is_some() {
-                return Ok(Sighting::Later);
-            }
-            Some(locked(vmid, "create").with_hint(format!("pct unlock {vmid}")))
-        }
+    let (making, stuck) = match lock {
+        None => (None, None),
+        Some("create") => match running_clone(site, &listed.node, claim.template, longest_ago(site)).await? {
+            Some(task) => (Some(task.upid), None),
+            None => (None, Some(locked(vmid, "create").with_hint(format!("pct unlock {vmid}")))),
+        },
         // Its holder's backup does not make it less his.
-        Some(_) if claim.instance_id.is_some() => None,
+        Some(_) if claim.instance_id.is_some() => (None, None),
         Some(_) => return Ok(Sighting::Later),
     };
     // One that runs is never handed out: whoever uses it is not known, so it is held by its own name.
     let by_running = || listed.row.running.then(|| InstanceId(claim.hostname.0.clone()));
     let instance_id = claim.instance_id.clone().or_else(by_running);
-    if instance_id.is_none() && stuck.is_none() {
+    if instance_id.is_none() && making.is_none() && stuck.is_none() {
         set_free(site, &listed.node, vmid, &config).await?;
     }
     Ok(Sighting::Ours(Discovered {
@@ -107,6 +105,7 @@ async fn try_look(site: &Site, vmid: Vmid, listed: &Listed, prefix: &str) -> Res
         node: listed.node.clone(),
         instance_id,
         hostname: claim.hostname,
+        making,
         stuck,
     }))
 }

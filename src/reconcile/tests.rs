@@ -95,7 +95,8 @@ fn brief(finding: &Finding) -> String {
             let who = found.instance_id.as_ref().map_or("nobody", |instance_id| instance_id.as_str());
             let stuck = found.stuck.as_ref().and_then(|fault| fault.hint.clone()).unwrap_or_default();
             let clone_id = if found.clone_id.is_some() { "marked" } else { "unmarked" };
-            format!("discovered {clone_id} {} of {}, {who}{stuck}", found.hostname, found.template)
+            let making = if found.making.is_some() { " in the making" } else { "" };
+            format!("discovered {clone_id} {} of {}, {who}{making}{stuck}", found.hostname, found.template)
         }
         Finding::Moved { node, .. } => format!("moved {node}"),
         Finding::Doubtful { .. } => "doubtful".to_owned(),
@@ -277,13 +278,14 @@ async fn what_becomes_ready_is_as_if_it_had_just_been_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_being_cloned_is_left_to_the_next_comparison() {
+async fn what_is_being_cloned_is_found_with_the_task_that_makes_it() {
     let tasks = r#"{"data":[{"upid":"UPID:pve1:00001887:000736EB:6B04FF43:vzclone:9009:sandbox@pve!pool:","status":"RUNNING","starttime":1}]}"#;
     let locked = pooled(r#","lock":"create""#);
     let listed = row(POOL_NAME, "stopped", r#","lock":"create""#);
     let config = (CONFIG, (200, locked.as_str()));
     let (tasks, task) = (("GET tasks", (200, tasks)), "GET tasks/UPID/status");
-    check(&[], &listed, &[config, tasks, (task, RUNNING)], "").await;
+    let making = "discovered marked pool-9009-00000007 of 9009, nobody in the making";
+    check(&[], &listed, &[config, tasks, (task, RUNNING)], making).await;
     let stuck = "discovered marked pool-9009-00000007 of 9009, nobodypct unlock 205";
     check(&[], &listed, &[config, tasks, (task, ENDED_OK)], stuck).await;
 }

@@ -113,19 +113,34 @@ async fn killed_after_any_call_took_effect_nothing_is_lost_or_doubled() {
     }
 }
 
+/// A clone runs at PVE.
+async fn until_a_clone_runs(world: &World) {
+    let runs = |container: &Container| {
+        container.creating().is_some_and(|creating| matches!(creating.stage, CloneStage::Running { .. }))
+    };
+    world.until("a clone under way", |state| state.containers.values().any(runs)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clone_under_way_when_the_log_is_lost_is_followed_to_its_end() {
+    let mut world = small();
+    world.start().await;
+    until_a_clone_runs(&world).await;
+    world.kill().await;
+    for file in std::fs::read_dir(world.dir()).expect("the directory") {
+        std::fs::remove_file(file.expect("a file").path()).expect("its end");
+    }
+    world.start().await;
+    world.settle().await;
+    assert_eq!((world.count("CloneStarted"), world.count("CloneSucceeded")), (1, 1), "it was not made twice");
+    world.check();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_clone_under_way_at_a_stop_is_followed_to_its_end() {
     let mut world = small();
     world.start().await;
-    world
-        .until("a clone under way", |state| {
-            state.containers.values().any(|container| {
-                container
-                    .creating()
-                    .is_some_and(|creating| matches!(creating.stage, CloneStage::Running { .. }))
-            })
-        })
-        .await;
+    until_a_clone_runs(&world).await;
     world.stop().await;
     world.start().await;
     world.settle().await;

@@ -6,8 +6,8 @@
 use super::Tx;
 use crate::domain::command::{Discovered, Finding};
 use crate::domain::event::{
-    ContainerDiscovered, ContainerMoved, ContainerQuarantined, LeaveReason, OwnershipConfirmed,
-    OwnershipDoubted, ReconcileFailed, Reconciled, RemovalRequested, TemplateAdded,
+    CloneStarted, CloneSubmitted, ContainerDiscovered, ContainerMoved, ContainerQuarantined, LeaveReason,
+    OwnershipConfirmed, OwnershipDoubted, ReconcileFailed, Reconciled, RemovalRequested, TemplateAdded,
 };
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{CloneId, InstanceId, Seq, Vmid, pool_hostname};
@@ -91,6 +91,11 @@ impl Tx<'_> {
             return;
         }
         let (vmid, template) = (found.vmid, found.template);
+        // What State knows to be made of the template is what its lock is for; it is looked at again after that.
+        let lane_is_taken = self.template(template).is_some_and(|template| template.counts.creating > 0);
+        if found.making.is_some() && lane_is_taken {
+            return;
+        }
         if self.template(template).is_none() {
             self.emit(TemplateAdded { template, node: None, linkable: None });
         }
@@ -98,6 +103,12 @@ impl Tx<'_> {
             Some(clone_id) => clone_id,
             None => CloneId(self.ulid()),
         };
+        if let Some(upid) = found.making {
+            let (node, hostname) = (found.node, found.hostname);
+            self.emit(CloneStarted { clone_id, template, vmid, node, hostname, linked: true, attempt: 1 });
+            self.emit(CloneSubmitted { clone_id, template, vmid, upid });
+            return;
+        }
         // Its instance has another one by now. Who uses this one is not known: it is held by a name of its own
         // until a person releases or removes it.
         let own_name =

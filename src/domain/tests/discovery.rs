@@ -1,6 +1,6 @@
 //! What a comparison with PVE's inventory finds.
 
-use super::pool::{Pool, T, allocate, fault, stray};
+use super::pool::{Pool, T, allocate, fault, stray, upid};
 use crate::domain::command::{Discovered, Finding, Observation};
 use crate::domain::fault::FaultKind;
 use crate::domain::ids::{CloneId, Seq, Vmid};
@@ -32,6 +32,22 @@ fn a_container_of_the_pool_is_adopted() {
     let mut pool = Pool::new();
     pool.found(Finding::Discovered(stray(300, None))).then("TemplateAdded 9009; ContainerDiscovered 300");
     pool.allocate("box").then("Allocated 300 box");
+}
+
+#[test]
+fn a_clone_that_runs_is_followed_like_any_other() {
+    let mut pool = Pool::new();
+    let making = || Finding::Discovered(Discovered { making: Some(upid()), ..stray(300, None) });
+    pool.found(making()).then("TemplateAdded 9009; CloneStarted 300; CloneSubmitted 300");
+    pool.holds("300 creating").plans("FollowClone 300").found(making()).then("");
+    pool.made(300).holds("300 ready");
+}
+
+#[test]
+fn a_clone_that_runs_waits_for_the_one_that_is_known() {
+    let mut pool = Pool::new();
+    pool.allocate("box").prepared(T);
+    pool.found(Finding::Discovered(Discovered { making: Some(upid()), ..stray(300, None) })).then("");
 }
 
 #[test]

@@ -456,6 +456,7 @@ pub(super) fn stray(vmid: u32, instance: Option<&str>) -> crate::domain::command
         node: "pve1".into(),
         hostname: pool_hostname("pool", Vmid(T), clone_id),
         instance_id: instance.map(InstanceId::from),
+        making: None,
         stuck: None,
     }
 }
