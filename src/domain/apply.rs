@@ -144,11 +144,11 @@ impl State {
             pve_unreachable: None,
         };
         self.settings = e.settings.clone();
-        let (at, grace) = (self.at, self.at.after(ORPHAN_GRACE));
+        let grace = self.at.after(ORPHAN_GRACE);
         for vmid in self.index.busy.clone() {
             self.update(vmid, |container| match &mut container.phase {
                 Phase::Creating(creating) if creating.stage == CloneStage::Sending => {
-                    creating.stage = CloneStage::Uncertain { since: at };
+                    creating.stage = CloneStage::Uncertain;
                 }
                 Phase::Allocated(holding) => {
                     holding.orphaned = true;
@@ -207,7 +207,6 @@ impl State {
     }
 
     fn fold_clone(&mut self, event: &Event) {
-        let at = self.at;
         match event {
             Event::CloneQueued(e) => self.clone_queued(e),
             Event::CloneStarted(e) => self.clone_started(e),
@@ -215,7 +214,7 @@ impl State {
                 creating.stage = CloneStage::Running { upid: e.upid.clone() };
             }),
             Event::CloneUncertain(e) => self.update_clone(e.vmid, |creating| {
-                creating.stage = CloneStage::Uncertain { since: at };
+                creating.stage = CloneStage::Uncertain;
             }),
             Event::CloneRetryScheduled(e) => self.clone_retry_scheduled(e),
             Event::CloneSucceeded(e) => self.clone_succeeded(e),

@@ -13,7 +13,7 @@ use super::state::{
 };
 use super::time::Timestamp;
 
-/// How long a clone of unknown outcome is looked for.
+/// For how long after it was sent a clone of unknown outcome is looked for.
 pub const CLONE_SEARCH: Duration = Duration::from_mins(1);
 
 /// What should be running, most urgent first, and when the answer changes by itself.
@@ -258,11 +258,11 @@ fn clone_action(state: &State, container: &Container, creating: &Creating, targe
             full: !creating.linked,
             resource_pool: state.settings.resource_pool.clone(),
         },
-        CloneStage::Uncertain { since } => Action::FindClone {
+        CloneStage::Uncertain => Action::FindClone {
             target,
             template,
             sent_after: creating.started_at,
-            give_up_at: since.after(CLONE_SEARCH),
+            give_up_at: creating.started_at.after(CLONE_SEARCH),
         },
         CloneStage::Running { upid } => Action::FollowClone {
             target,

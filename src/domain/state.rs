@@ -303,10 +303,7 @@ pub enum CloneStage {
     /// It is being asked of PVE by this process.
     Sending,
     /// PVE may or may not have taken it on.
-    Uncertain {
-        /// Since when that is so.
-        since: Timestamp,
-    },
+    Uncertain,
     /// PVE works on it.
     Running {
         /// PVE's task.

@@ -5,8 +5,26 @@ use crate::domain::command::{Finding, Leftover, Observation, Prepared};
 use crate::domain::event::Event;
 use crate::domain::fault::FaultKind;
 use crate::domain::ids::Vmid;
-use crate::domain::plan::Action;
+use crate::domain::plan::{Action, CLONE_SEARCH};
 use crate::domain::settings::CloneMode;
+
+#[test]
+fn a_clone_of_unknown_outcome_is_looked_for_until_a_minute_after_it_was_sent() {
+    let mut pool = Pool::new();
+    pool.allocate("a").prepared(T);
+    let sent = pool.now;
+    pool.later(40).sent(200, Err(fault(FaultKind::OutcomeUnknown)));
+    for restarts in [false, true] {
+        if restarts {
+            pool.restart();
+        }
+        let until = pool.plan().actions.into_iter().find_map(|action| match action {
+            Action::FindClone { give_up_at, .. } => Some(give_up_at),
+            _ => None,
+        });
+        assert_eq!(until, Some(sent.after(CLONE_SEARCH)));
+    }
+}
 
 #[test]
 fn everything_is_chosen_before_pve_hears_of_the_clone() {

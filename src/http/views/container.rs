@@ -251,9 +251,9 @@ impl CloneView {
             linked: creating.linked,
             upid: match &creating.stage {
                 CloneStage::Running { upid } => Some(upid.0.clone()),
-                CloneStage::Sending | CloneStage::Uncertain { .. } => None,
+                CloneStage::Sending | CloneStage::Uncertain => None,
             },
-            uncertain: matches!(creating.stage, CloneStage::Uncertain { .. }),
+            uncertain: creating.stage == CloneStage::Uncertain,
         }
     }
 }
