@@ -125,6 +125,30 @@ async fn each_single_fault_is_named_and_nothing_else() {
     assert!(misnamed.is_empty(), "{misnamed:#?}");
 }
 
+/// `UPDATE=1 cargo test doctor` writes it.
+#[tokio::test(start_paused = true)]
+async fn the_published_table_has_what_is_said_of_each_fault() {
+    let mut table = "# What doctor says\n\n\
+        Each single fault, as the simulated Proxmox VE can have it, and the finding that it leads to. A test keeps \
+        this true.\n\n| What is wrong | What is found | What mends it |\n|---|---|---|\n"
+        .to_owned();
+    for (name, break_it, settings, _) in CASES {
+        let sim = healthy();
+        break_it(&sim);
+        let findings = examined(&sim, settings, Some(0)).await;
+        let worst = findings.iter().max_by_key(|finding| finding.level).expect("a finding");
+        let found = worst.found.replace('|', "\\|").replace('\n', " ");
+        let mend = worst.mend.iter().map(|command| format!("`{}`", command.replace('|', "\\|")));
+        let mend = mend.collect::<Vec<_>>().join("<br>");
+        table += &format!("| {name} | `{}`: {found} | {mend} |\n", worst.check);
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/doctor.md");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &table).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), table);
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_right_that_is_missing_is_named_with_its_path() {
     let at_vms = ["VM.Allocate", "VM.Config.Network", "VM.Config.Options", "VM.PowerMgmt"];
