@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 async fn main() -> anyhow::Result<()> {
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
     let followers = numbers.first().copied().unwrap_or(9000);
-    let lasts = Duration::from_secs(numbers.get(1).copied().unwrap_or(90));
+    let lasts = Duration::from_secs(numbers.get(1).copied().unwrap_or(240));
     let data = tempfile::tempdir()?;
     let pair = Pair::start(data.path()).await?;
     let (before, start) = (resident(pair.service.id())?, pair.head().await?);

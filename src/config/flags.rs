@@ -44,7 +44,7 @@ impl Args for Flags {
         let env_file = Arg::new(ENV_FILE)
             .long(ENV_FILE)
             .value_name("PATH")
-            .help("File of variables, read as systemd reads an EnvironmentFile [default: .env if present]")
+            .help("File of variables, read as systemd reads an EnvironmentFile [default: .env if present; to doctor also /etc/sandbox-pool/env]")
             .value_parser(clap::value_parser!(PathBuf));
         command.arg(env_file).args(SETTINGS.iter().filter_map(argument))
     }
