@@ -1,7 +1,8 @@
 //! The orders to stop and to read the configuration again, as the world outside gives them.
 
-use futures_util::stream::{BoxStream, StreamExt as _, unfold};
+use futures_util::stream::{BoxStream, StreamExt as _};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_stream::wrappers::SignalStream;
 
 /// The order to stop that a terminal or a service manager gives, heard from the call on. Needs a runtime.
 pub fn told_to_stop() -> impl Future<Output = ()> {
@@ -23,7 +24,7 @@ pub fn told_to_stop() -> impl Future<Output = ()> {
 /// The order to read the configuration again, heard from the call on. Needs a runtime.
 pub fn told_to_reload() -> BoxStream<'static, ()> {
     match signal(SignalKind::hangup()) {
-        Ok(hangup) => unfold(hangup, async |mut hangup| hangup.recv().await.map(|()| ((), hangup))).boxed(),
+        Ok(hangup) => SignalStream::new(hangup).boxed(),
         Err(error) => {
             tracing::error!(%error, "SIGHUP cannot be heard; other settings need a restart");
             futures_util::stream::empty().boxed()
