@@ -1,12 +1,12 @@
 // The play: churn, restarts, and at the end each record held against the log.
 
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
-import { TOKEN, caddy, freePorts, nginx, service, simulatedPve, until } from "./processes.mjs";
+import { TOKEN, caddy, freePorts, launch, logOf, nginx, service, simulatedPve, until } from "./processes.mjs";
 import { receiver } from "./receiver.mjs";
 import { chromium, curl, eventSource, undici } from "./subscribers.mjs";
 
@@ -51,12 +51,7 @@ async function churn(nth) {
   }
 }
 
-/** The log as it lies on the disk. */
-function log() {
-  const lines = readdirSync(data).filter((name) => /^log-.*\.jsonl$/.test(name)).sort()
-    .flatMap((name) => readFileSync(join(data, name), "utf8").split("\n")).filter(Boolean).map((line) => JSON.parse(line));
-  return lines.filter((it) => it.seq !== undefined);
-}
+const log = () => logOf(data);
 
 const problems = [];
 const expect = (holds, words) => { if (!holds) problems.push(words); };
@@ -65,11 +60,7 @@ async function play() {
   await pve.start();
   await pool.start();
   for (const proxy of proxies) await proxy.start();
-  browser = await playwright.chromium.launch({
-    executablePath: "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-      "--disable-component-update", "--disable-sync"],
-  });
+  browser = await launch(playwright);
   const all = "/events?from=earliest";
   for (const [way, base] of [["directly", direct], ["through Caddy", viaCaddy], ["through nginx", viaNginx]]) {
     subscribers.set(`fetch ${way}`, undici(base + all));

@@ -2,11 +2,14 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 export const TOKEN = "watching";
+/** One that may only read. */
+export const READ_TOKEN = "looking";
 
 /** Ports that nobody listens on. */
 export async function freePorts(count) {
@@ -57,10 +60,26 @@ export class Process {
   }
 }
 
+/** The log as it lies on the disk. */
+export function logOf(data) {
+  const lines = readdirSync(data).filter((name) => /^log-.*\.jsonl$/.test(name)).sort()
+    .flatMap((name) => readFileSync(join(data, name), "utf8").split("\n")).filter(Boolean).map((line) => JSON.parse(line));
+  return lines.filter((it) => it.seq !== undefined);
+}
+
+/** Chromium that shows nothing, and asks nobody for anything but the pages it is sent to. */
+export function launch(playwright, ...more) {
+  return playwright.chromium.launch({
+    executablePath: "/usr/bin/chromium",
+    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+      "--disable-component-update", "--disable-sync", ...more],
+  });
+}
+
 const answers = (url) => async () => (await fetch(url, { redirect: "manual" })).status < 500;
 
-export function simulatedPve(program, port) {
-  return new Process(program, ["sim", "--listen", `127.0.0.1:${port}`, "--hurry", "5"], {
+export function simulatedPve(program, port, hurry = 5) {
+  return new Process(program, ["sim", "--listen", `127.0.0.1:${port}`, "--hurry", `${hurry}`], {
     up: answers(`http://127.0.0.1:${port}/api2/json/version`),
   });
 }
@@ -73,6 +92,7 @@ export function service(program, port, pvePort, dataDir, webhookUrl, webhookSecr
     POOL_DATA_DIR: dataDir,
     POOL_TEMPLATES: "9009,9010",
     POOL_API_TOKEN: TOKEN,
+    POOL_READ_TOKEN: READ_TOKEN,
     POOL_LOG_LEVEL: "error",
     WEBHOOK_URL: webhookUrl,
     WEBHOOK_SECRET: webhookSecret,

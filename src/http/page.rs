@@ -30,8 +30,16 @@ struct Page {
 
 static LIVE: LazyLock<Page> = LazyLock::new(|| {
     // One script; the parts stand in the order in which they need each other.
-    let script =
-        concat!(include_str!("page/chart.js"), include_str!("page/table.js"), include_str!("page/page.js"));
+    let script = concat!(
+        include_str!("page/parts.js"),
+        include_str!("page/chart.js"),
+        include_str!("page/table.js"),
+        include_str!("page/events.js"),
+        include_str!("page/actions.js"),
+        include_str!("page/story.js"),
+        include_str!("page/status.js"),
+        include_str!("page/page.js"),
+    );
     let frame = include_str!("page/index.html").replace("{{types}}", &Event::TYPES.join(" "));
     Page::new(&frame, include_str!("page/page.css"), script)
 });

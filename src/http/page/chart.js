@@ -1,6 +1,6 @@
 // The last allocations, each a dot: filled from the pool, hollow when it had to wait for a clone.
 
-const KEPT = 60;
+const DOTS = 60;
 const NS = "http://www.w3.org/2000/svg";
 
 class Chart {
@@ -14,10 +14,23 @@ class Chart {
     this.draw();
   }
 
-  add(event) {
-    this.values.push({ seconds: event.data.duration_ms / 1000, pool: event.data.from_pool, who: event.data.instance_id });
-    if (this.values.length > KEPT) this.values.shift();
-    this.draw();
+  /** Takes up what of these events ends an allocation; those of the past may come after newer ones. */
+  add(events) {
+    const ended = events.filter((event) => event.type === "AllocationCompleted");
+    if (ended.length === 0) return;
+    this.values.push(...ended.map(({ seq, data }) => (
+      { seq, seconds: data.duration_ms / 1000, pool: data.from_pool, who: data.instance_id })));
+    this.values = this.values.sort((a, b) => a.seq - b.seq).slice(-DOTS);
+    this.soon();
+  }
+
+  clear() {
+    this.values = [];
+    this.soon();
+  }
+
+  soon() {
+    this.frame ??= requestAnimationFrame(() => { this.frame = null; this.draw(); });
   }
 
   draw() {
@@ -37,7 +50,7 @@ class Chart {
     const sorted = this.values.map((it) => it.seconds).sort((a, b) => a - b);
     const hits = this.values.filter((it) => it.pool).length;
     const text = sorted.length === 0
-      ? "Nothing was allocated since this page is open. ● from the pool, ○ cloned for it."
+      ? "Nothing was allocated lately. ● from the pool, ○ cloned for it."
       : `Last ${sorted.length}: half within ${sorted[Math.floor(sorted.length / 2)].toFixed(1)} s, longest ${sorted.at(-1).toFixed(1)} s; ${hits} ● from the pool, ${sorted.length - hits} ○ cloned.`;
     this.words.textContent = text;
     this.svg.setAttribute("aria-label", text);
