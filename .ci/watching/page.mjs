@@ -123,10 +123,10 @@ async function releaseAndRemove(tab, vmid) {
   await tab.getByRole("button", { name: "Release …" }).click();
   await tab.getByRole("button", { name: "Leave it" }).click();
   await sleep(300);
-  holds("nothing is done unless confirmed", !happened("ReleaseRequested", { vmid }) && await stateOf(vmid) === "allocated");
+  holds("nothing is done unless confirmed", !happened("ReleaseRequested", { instance_id: "held-back" }) && await stateOf(vmid) === "allocated");
   await tab.getByRole("button", { name: "Release …" }).click();
   await tab.getByRole("button", { name: "Release it" }).click();
-  await until("its release", () => happened("Released", { vmid }));
+  await until("its release", () => happened("Released", { instance_id: "held-back" }));
   await tab.locator("#containers-filter").getByLabel("Find").fill(String(vmid));
   await tab.getByLabel("State").selectOption("");
   await tab.locator(`button.row[data-vmid="${vmid}"]`).click();
@@ -158,7 +158,7 @@ async function keyboard(tab) {
   await tab.keyboard.press("Enter");
   await tab.keyboard.type("7");
   await tab.keyboard.press("Enter");
-  await until("the warm-up", () => happened("TemplateWarmed", { template: 9009 }));
+  await until("the warm-up", () => happened("TemplateWarmed", { template: 9009, goal: 7 }));
   await until("what it did to be told", async () => /Warm-up of 9009: \d+ there/.test(await tab.locator("#toast").textContent()));
   await tabTo("button.row");
   await tab.keyboard.press("ArrowDown");

@@ -1,7 +1,9 @@
 // A webhook receiver that fails a third of the time: five seconds of fifteen it refuses whatever comes to it
-// for the first time.
+// for the first time, in one way or another.
 
 import { createServer } from "node:http";
+
+const REFUSALS = [503, 500, 404, 401];
 
 export function receiver(port, secret, Webhook) {
   const webhook = new Webhook(secret);
@@ -21,8 +23,8 @@ export function receiver(port, secret, Webhook) {
     const fails = (Date.now() - began) % 15_000 < 5_000 && !tried.has(id);
     tried.add(id);
     if (fails) {
+      response.writeHead(REFUSALS[got.refused % REFUSALS.length]).end();
       got.refused += 1;
-      response.writeHead(503).end();
       return;
     }
     got.accepted.push({ id, event: JSON.parse(body) });
