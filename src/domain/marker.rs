@@ -99,6 +99,11 @@ pub enum Ownership {
     Doubtful(String),
 }
 
+/// How it is told that a container's VMID is somebody else's now, in distinction from one that is gone.
+pub fn replaced(reason: &str) -> String {
+    format!("replaced: {reason}")
+}
+
 /// Judges a container at PVE that State knows by its VMID.
 pub fn judge(known: &Known, seen: &Seen) -> Ownership {
     if seen.template {

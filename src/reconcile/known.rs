@@ -3,7 +3,7 @@
 use super::inventory::{Inventory, Listed};
 use crate::domain::command::{Finding, Hindrance};
 use crate::domain::fault::{Fault, FaultKind};
-use crate::domain::marker::{Ownership, judge};
+use crate::domain::marker::{Ownership, judge, replaced};
 use crate::domain::state::{Container, Phase};
 use crate::provision::look::{locked, seen, why_not};
 use crate::provision::site::Site;
@@ -50,7 +50,7 @@ fn is_in_use(container: &Container, row: &CtRow) -> bool {
 async fn judged(site: &Site, container: &Container, listed: &Listed, config: &CtConfig) -> Option<Finding> {
     let vmid = container.vmid;
     match judge(&container.known(), &seen(config)) {
-        Ownership::Foreign(reason) => Some(Finding::Lost { vmid, reason }),
+        Ownership::Foreign(reason) => Some(Finding::Lost { vmid, reason: replaced(&reason) }),
         Ownership::Doubtful(reason) => {
             container.doubt.is_none().then_some(Finding::Doubtful { vmid, reason })
         }
@@ -98,7 +98,7 @@ async fn absent(site: &Site, container: &Container, error: Error) -> Option<Find
     let vmid = container.vmid;
     match why_not(site, &container.node, vmid, error).await {
         Hindrance::Gone => Some(Finding::Lost { vmid, reason: format!("CT {vmid} is gone from PVE") }),
-        Hindrance::Foreign { reason } => Some(Finding::Lost { vmid, reason }),
+        Hindrance::Foreign { reason } => Some(Finding::Lost { vmid, reason: replaced(&reason) }),
         Hindrance::Pve { fault } if fault.kind == FaultKind::Forbidden => {
             tracing::warn!(%vmid, %fault, "a container of the pool cannot be read");
             let reason = format!("CT {vmid} cannot be read: {fault}");

@@ -90,6 +90,7 @@ fn row(name: &str, status: &str, more: &str) -> String {
 fn brief(finding: &Finding) -> String {
     assert_eq!(vmid_of(finding), Vmid(205));
     match finding {
+        Finding::Lost { reason, .. } if reason.starts_with("replaced: ") => "replaced".to_owned(),
         Finding::Lost { .. } => "lost".to_owned(),
         Finding::Discovered(found) => {
             let who = found.instance_id.as_ref().map_or("nobody", |instance_id| instance_id.as_str());
@@ -149,20 +150,20 @@ async fn another_name_is_judged_by_the_configuration() {
     for (container, config, expected) in [
         (ready(), &ours, "doubtful"),
         (doubted(), &ours, ""),
-        (ready(), &foreign, "lost"),
-        (doubted(), &foreign, "lost"),
+        (ready(), &foreign, "replaced"),
+        (doubted(), &foreign, "replaced"),
         (ready(), &pool, ""),
         (doubted(), &pool, "confirmed"),
     ] {
         check(&[container], &renamed, &[(CONFIG, (200, config))], expected).await;
     }
-    check(&[allocated()], &renamed, &[(CONFIG, (200, &foreign))], "lost").await;
+    check(&[allocated()], &renamed, &[(CONFIG, (200, &foreign))], "replaced").await;
     let unheard_rename = config("box", "HELD", "");
     let listed = row("box", "stopped", "");
     check(&[ready()], &listed, &[(CONFIG, (200, &unheard_rename))], "unready config_changed").await;
     let template = pooled(r#","template":1"#);
     let listed = row(POOL_NAME, "stopped", r#","template":1"#);
-    check(&[ready()], &listed, &[(CONFIG, (200, &template))], "lost").await;
+    check(&[ready()], &listed, &[(CONFIG, (200, &template))], "replaced").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,7 +176,7 @@ async fn an_absent_container_is_lost_only_if_nobody_has_its_vmid() {
     for (answers, expected) in [
         (vec![(CONFIG, GONE), (NEXTID, FREE)], "lost"),
         (vec![(CONFIG, FORBIDDEN), (NEXTID, FREE)], "lost"),
-        (vec![(CONFIG, GONE), (NEXTID, TAKEN), (guests, (200, machine))], "lost"),
+        (vec![(CONFIG, GONE), (NEXTID, TAKEN), (guests, (200, machine))], "replaced"),
         (vec![(CONFIG, GONE), (NEXTID, TAKEN), (guests, (200, elsewhere))], ""),
         (vec![(CONFIG, GONE), (NEXTID, (595, "no route"))], ""),
         (vec![(CONFIG, (200, pool.as_str()))], ""),
@@ -207,7 +208,7 @@ async fn a_container_on_another_node_has_moved_if_it_is_ours() {
     );
     let listed = row(POOL_NAME, "stopped", "");
     check(std::slice::from_ref(&was_on), &listed, &[(CONFIG, (200, &pool))], "moved pve1").await;
-    check(&[was_on], &listed, &[(CONFIG, (200, &foreign))], "lost").await;
+    check(&[was_on], &listed, &[(CONFIG, (200, &foreign))], "replaced").await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ use crate::domain::event::{
 };
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Hostname, Seq, Vmid};
+use crate::domain::marker::replaced;
 use crate::domain::settings::ReleasePolicy;
 use crate::domain::state::{Container, HandOut, Leaving, Phase};
 
@@ -197,7 +198,7 @@ impl Tx<'_> {
         let answered = holding.completed_at.is_some();
         match by {
             Hindrance::Gone => self.lost_in_hand_out(container, format!("CT {vmid} is gone from PVE")),
-            Hindrance::Foreign { reason } => self.lost_in_hand_out(container, reason),
+            Hindrance::Foreign { reason } => self.lost_in_hand_out(container, replaced(&reason)),
             Hindrance::Doubt { reason } => {
                 if answered {
                     let reason = format!("container {vmid} is left alone: {reason}");
@@ -235,7 +236,7 @@ impl Tx<'_> {
         let vmid = container.vmid;
         match by {
             Hindrance::Gone => self.lose(container, format!("CT {vmid} is gone from PVE")),
-            Hindrance::Foreign { reason } => self.lose(container, reason),
+            Hindrance::Foreign { reason } => self.lose(container, replaced(&reason)),
             Hindrance::Doubt { reason } => {
                 let fault = Fault::new(FaultKind::ConfigChanged, reason.clone());
                 self.release_failed(container, leaving, fault);
@@ -258,7 +259,7 @@ impl Tx<'_> {
         let vmid = container.vmid;
         match by {
             Hindrance::Gone => self.destroyed(vmid),
-            Hindrance::Foreign { reason } => self.lose(container, reason),
+            Hindrance::Foreign { reason } => self.lose(container, replaced(&reason)),
             Hindrance::Doubt { reason } => self.emit(OwnershipDoubted { vmid, reason }),
             Hindrance::Stuck { fault } => self.emit(ContainerQuarantined { vmid, fault }),
             Hindrance::Unusable { fault } => self.delay(container, fault, DELAY),

@@ -2,6 +2,7 @@
 
 use super::pool::{Pool, T, doubt, fault, unusable};
 use crate::domain::command::{Hindrance, Observation};
+use crate::domain::event::Event;
 use crate::domain::fault::FaultKind;
 use crate::domain::ids::{Seq, Vmid};
 
@@ -65,8 +66,13 @@ fn a_container_that_vanished_is_lost_and_the_next_one_is_taken() {
 #[test]
 fn a_vmid_that_is_somebody_elses_is_never_touched_again() {
     let mut pool = Pool::new().stocked(2);
-    pool.allocate("box").hindered(200, Hindrance::Foreign { reason: "replaced".to_owned() });
+    pool.allocate("box").hindered(200, Hindrance::Foreign { reason: "CT 200 is a template now".to_owned() });
     pool.then("AllocationRequeued box off 200 try=1; ContainerLost 200 box; Allocated 201 box");
+    let lost = pool.events.iter().find_map(|event| match event {
+        Event::ContainerLost(lost) => Some(lost.reason.as_str()),
+        _ => None,
+    });
+    assert_eq!(lost, Some("replaced: CT 200 is a template now"));
     pool.holds("201 allocated box").plans("Rename 201");
 }
 
