@@ -82,10 +82,11 @@ settings() { printf '%s/etc/sandbox-pool/env' "$root"; }
 credential() { printf '%s/etc/sandbox-pool/pve-api-token' "$root"; }
 unit() { printf '%s/etc/systemd/system/sandbox-pool.service' "$root"; }
 
-# The value of a setting in the file, if it is there.
+# The value of a setting in the file, if it is there; as the program reads it, with or without `export` and quotes.
 setting() {
     [[ -f $(settings) ]] || return 0
-    sed -n "s/^$1=//p" "$(settings)" | tail -n 1
+    sed -nE "s/^[[:space:]]*(export[[:space:]]+)?$1[[:space:]]*=[[:space:]]*//p" "$(settings)" | tail -n 1 |
+        sed -E "s/[[:space:]]+\$//; s/^\"(.*)\"\$/\\1/; s/^'(.*)'\$/\\1/"
 }
 
 ask() {

@@ -276,7 +276,7 @@ async fn filled(client: &Client, service: &Service, template: Vmid, target: u64)
         let state = client.get(&format!("/templates/{template}")).await?;
         let ready = state["ready_count"].as_u64().unwrap_or(0);
         let first = *first.get_or_insert(ready);
-        if ready >= target || state["backoff"].is_object() {
+        if ready >= target || nothing_comes(&state) {
             let done = ready >= target;
             service.show(&state, table::template)?;
             return Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -287,6 +287,14 @@ async fn filled(client: &Client, service: &Service, template: Vmid, target: u64)
         }
         Clock::system().sleep(LOOK_EVERY / 4).await;
     }
+}
+
+/// Whether nobody works on more ready containers: the template backs off or is drained, or the pool is at its limit.
+fn nothing_comes(template: &Value) -> bool {
+    let none = |field: &str| template[field].as_u64() == Some(0);
+    template["backoff"].is_object()
+        || template["drained"] == true
+        || (none("queued_clones") && none("creating_count"))
 }
 
 /// `■■□□□ 2 of 5 ready, about 12 s to go`

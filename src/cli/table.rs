@@ -4,15 +4,18 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// The columns of a template's line: heading, and field of the answer.
-const COLUMNS: &[(&str, &str)] = &[
-    ("ready", "ready_count"),
-    ("target", "target_size"),
-    ("creating", "creating_count"),
-    ("allocated", "allocated_count"),
-    ("waiting", "waiting_count"),
-    ("leaving", "removing_count"),
-    ("quarantined", "quarantined_count"),
+/// The columns of a template's line: heading, and the fields of the answer that it adds up.
+const COLUMNS: &[(&str, &[&str])] = &[
+    ("ready", &["ready_count"]),
+    ("min", &["min_size"]),
+    ("target", &["target_size"]),
+    ("max", &["max_size"]),
+    ("creating", &["creating_count"]),
+    ("queued", &["queued_clones"]),
+    ("allocated", &["allocated_count"]),
+    ("waiting", &["waiting_count"]),
+    ("leaving", &["releasing_count", "removing_count"]),
+    ("quarantined", &["quarantined_count"]),
 ];
 
 /// The whole pool as text for a terminal.
@@ -31,9 +34,10 @@ pub(super) fn status(pool: &Value) -> String {
     }
     for (vmid, template) in templates {
         let _ = write!(text, "\n{vmid:>10}");
-        for (heading, field) in COLUMNS {
+        for (heading, fields) in COLUMNS {
             let width = heading.len().max(5);
-            let _ = write!(text, "  {:>width$}", template[*field].as_u64().unwrap_or(0));
+            let sum: u64 = fields.iter().filter_map(|field| template[*field].as_u64()).sum();
+            let _ = write!(text, "  {sum:>width$}");
         }
         text += &remarks(template);
     }

@@ -57,7 +57,6 @@ impl Model {
                 "VM.Config.Network",
                 "VM.Config.Options",
                 "VM.PowerMgmt",
-                "VM.Snapshot",
             ],
         );
         for storage in storages {

@@ -420,6 +420,7 @@ async fn nodes_daemons_and_the_front_end_go_down() {
 async fn snapshots_are_made_and_rolled_back_to() {
     let sim = demo();
     sim.add_ct(CtSpec::new(201, "before").made_by(DEMO_TOKEN));
+    sim.grant(DEMO_TOKEN, "/vms", &["VM.Snapshot", "VM.Snapshot.Rollback"]);
     let made = post(&sim, "/nodes/pve1/lxc/201/snapshot", &[("snapname", "clean")]).await;
     assert_eq!(exit(&sim, &upid(&made)).await, "OK");
     sim.outside_rename(201, "after");

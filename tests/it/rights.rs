@@ -10,8 +10,8 @@ use crate::world::{EPOCH, World};
 
 const TOKEN: &str = "narrow@pve!pool";
 /// What the token may do, but only with what is in its resource pool.
-const IN_THE_POOL: [&str; 6] =
-    ["VM.Audit", "VM.Allocate", "VM.PowerMgmt", "VM.Config.Network", "VM.Config.Options", "VM.Snapshot"];
+const IN_THE_POOL: [&str; 5] =
+    ["VM.Audit", "VM.Allocate", "VM.PowerMgmt", "VM.Config.Network", "VM.Config.Options"];
 
 /// A cluster of two nodes with a template on each, and a token that sees a clone only once it is made.
 fn narrow() -> World {

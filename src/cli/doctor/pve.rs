@@ -24,7 +24,7 @@ pub(super) struct Examination<'a> {
     pub(super) pve: &'a Pve,
     pub(super) who: Who,
     pub(super) findings: Vec<Finding>,
-    pub(super) guests: Vec<GuestRow>,
+    pub(super) guests: Option<Vec<GuestRow>>,
     pub(super) major: Option<u32>,
     /// None if PVE does not list them.
     nodes: Option<Vec<NodeRow>>,
@@ -39,7 +39,7 @@ pub(super) async fn examine(config: &Config, pve: &Pve, ahead: Ahead) -> Vec<Fin
         pve,
         who: Who::of(config.pve.token.expose()),
         findings: Vec::new(),
-        guests: Vec::new(),
+        guests: None,
         major: None,
         nodes: None,
         told: BTreeSet::new(),
@@ -162,7 +162,7 @@ impl Examination<'_> {
         };
         self.privileges(rights::GUESTS, &path).await;
         match self.pve.guests().await {
-            Ok(guests) => self.guests = guests,
+            Ok(guests) => self.guests = Some(guests),
             Err(error) => self.findings.push(unlisted("template", "guests", &error)),
         }
         if self.config.settings.templates.is_empty() {

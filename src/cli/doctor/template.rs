@@ -57,7 +57,11 @@ async fn one(it: &mut Examination<'_>, vmid: Vmid, needs: &mut Needs) {
         it.findings.push(Finding::skip("template", "not looked at: no right to see it").of(vmid));
         return;
     }
-    let Some(row) = it.guests.iter().find(|row| row.vmid == vmid).cloned() else {
+    let Some(guests) = &it.guests else {
+        it.findings.push(Finding::skip("template", "not looked at: the guests cannot be listed").of(vmid));
+        return;
+    };
+    let Some(row) = guests.iter().find(|row| row.vmid == vmid).cloned() else {
         let found = "no guest of the cluster has this VMID";
         it.findings.push(unusable(vmid, found).mend("pct list   # and set POOL_TEMPLATES to what is there"));
         return;
@@ -65,6 +69,17 @@ async fn one(it: &mut Examination<'_>, vmid: Vmid, needs: &mut Needs) {
     if row.kind == GuestKind::Qemu {
         let found = "is a virtual machine; the pool is for containers";
         it.findings.push(unusable(vmid, found).mend("pct list   # and set POOL_TEMPLATES to a container"));
+        return;
+    }
+    let only = it.config.settings.node.clone().filter(|only| *only != *row.node.as_str());
+    if let Some(only) = only {
+        if !it.node_is_well(&Node(only.clone())) {
+            it.findings.push(Finding::skip("template", "not looked at: PVE_NODE is not well").of(vmid));
+            return;
+        }
+        let found = format!("is on {}, and only {only} is cloned on", row.node);
+        let mend = format!("pct migrate {vmid} {only}   # or set PVE_NODE to {}, or to nothing", row.node);
+        it.findings.push(unusable(vmid, &found).mend(mend));
         return;
     }
     if !it.node_is_well(&row.node) {

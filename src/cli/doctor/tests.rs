@@ -95,6 +95,39 @@ const CASES: &[Case] = &[
         "node",
     ),
     (
+        "no list of guests",
+        |sim| {
+            for path in ["/cluster/resources", "/nodes/*/lxc", "/nodes/*/qemu"] {
+                let effect = Effect::FailBefore { status: 500, reason: "no".to_owned() };
+                sim.add_fault(FaultRule::always(On::call("GET", path), effect));
+            }
+        },
+        &[],
+        "template",
+    ),
+    (
+        "template elsewhere",
+        |sim| {
+            sim.with(|model| {
+                model.add_node("pve2");
+                model.outside_migrate(TEMPLATE, "pve2");
+            });
+        },
+        &[("PVE_NODE", "pve1")],
+        "template 9020",
+    ),
+    (
+        "node down",
+        |sim| {
+            sim.with(|model| {
+                model.add_node("pve2");
+                model.set_node_up("pve2", false);
+            });
+        },
+        &[("PVE_NODE", "pve2"), ("POOL_TEMPLATES", "")],
+        "node pve2",
+    ),
+    (
         "a resource pool that the token has no rights in",
         |_| {},
         &[("PVE_RESOURCE_POOL", "other")],
@@ -140,7 +173,7 @@ async fn the_published_table_has_what_is_said_of_each_fault() {
         let found = worst.found.replace('|', "\\|").replace('\n', " ");
         let mend = worst.mend.iter().map(|command| format!("`{}`", command.replace('|', "\\|")));
         let mend = mend.collect::<Vec<_>>().join("<br>");
-        table += &format!("| {name} | `{}`: {found} | {mend} |\n", worst.check);
+        table.extend(["| ", name, " | `", worst.check, "`: ", &found, " | ", &mend, " |\n"]);
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/doctor.md");
     if std::env::var_os("UPDATE").is_some() {
