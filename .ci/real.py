@@ -199,6 +199,18 @@ class Pool:
         ready = states.count("ready")
         return ready >= target and value["clone_queue_length"] == 0 and set(states) <= {"ready", "allocated"}
 
+    def check_held(self, acked, what):
+        """Each instance has the container that was acknowledged to it."""
+        rows = self.rows()
+        for instance, vmid in acked.items():
+            row = rows.get(vmid)
+            check(row and row["allocated_to"] == instance, f"{what}: {vmid} of {instance} is {row}")
+
+    def remove_all(self):
+        """Takes every container away, for whoever comes next at the same PVE."""
+        for vmid in self.rows():
+            self.ask("DELETE", f"/containers/{vmid}")
+
     def verify(self):
         """`log verify`: nothing, or what is wrong."""
         command = [PROGRAM, "log", "verify", "--data-dir", self.data_dir]

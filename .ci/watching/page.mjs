@@ -34,8 +34,8 @@ async function ask(method, path, body) {
 
 const allocate = (instance_id) => ask("POST", "/allocate?start=true", { template_vmid: 9009, instance_id });
 const stateOf = async (vmid) => (await ask("GET", "/status")).templates[9009].containers.find((it) => it.vmid === vmid)?.state;
-const happened = (type, data = {}) => logOf(work + "/data").some((it) => it.type === type
-  && Object.entries(data).every(([key, value]) => it.data[key] === value));
+const happened = (type, wanted = {}) => logOf(data).some((it) => it.type === type
+  && Object.entries(wanted).every(([key, value]) => it.data[key] === value));
 
 function holds(what, right, got) {
   if (!right) throw new Error(`${what}${got === undefined ? "" : `: ${got}`}`);

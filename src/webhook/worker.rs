@@ -90,8 +90,6 @@ struct Run {
     replay: Option<ReplayRun>,
     health: Health,
     active: bool,
-    paused: bool,
-    disabled: bool,
     /// The State that pauses, parked events and replays were taken from.
     seen: Seq,
     head: Seq,
@@ -153,8 +151,6 @@ impl Run {
             replay: None,
             health: Health::failing_since(known.failing.map(|failing| failing.since), now),
             active: known.paused.is_none() && known.disabled.is_none(),
-            paused: known.paused.is_some(),
-            disabled: known.disabled.is_some(),
             seen: state.head,
             head: state.head,
             templates: state.containers.iter().map(|(vmid, it)| (*vmid, it.template)).collect(),
@@ -178,7 +174,8 @@ impl Run {
         let active = known.is_active();
         let resumed = active && (!self.active || self.health.reported && known.failing.is_none());
         self.active = active;
-        (self.paused, self.disabled) = (known.paused.is_some(), known.disabled.is_some());
+        self.it.figures.paused.store(known.paused.is_some(), Ordering::Relaxed);
+        self.it.figures.disabled.store(known.disabled.is_some(), Ordering::Relaxed);
         if resumed {
             self.health.forget();
             self.live.bring_forward();
@@ -361,8 +358,6 @@ impl Run {
         let oldest = oldest.or((unread > 0).then_some(self.read_at));
         let replay = self.replay.as_ref();
         let in_flight = self.live.busy() + replay.map_or(0, |run| run.lanes.busy());
-        figures.paused.store(self.paused, Ordering::Relaxed);
-        figures.disabled.store(self.disabled, Ordering::Relaxed);
         figures.cursor.store(self.live.cursor().0, Ordering::Relaxed);
         figures.lag_events.store(waiting + unread, Ordering::Relaxed);
         figures.oldest.store(oldest.map_or(0, |at| at.0), Ordering::Relaxed);

@@ -113,19 +113,20 @@ async fn killed_after_any_call_took_effect_nothing_is_lost_or_doubled() {
     }
 }
 
-/// A clone runs at PVE.
-async fn until_a_clone_runs(world: &World) {
+/// A small world whose first clone runs at PVE.
+async fn cloning() -> World {
+    let mut world = small();
+    world.start().await;
     let runs = |container: &Container| {
         container.creating().is_some_and(|creating| matches!(creating.stage, CloneStage::Running { .. }))
     };
     world.until("a clone under way", |state| state.containers.values().any(runs)).await;
+    world
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_clone_under_way_when_the_log_is_lost_is_followed_to_its_end() {
-    let mut world = small();
-    world.start().await;
-    until_a_clone_runs(&world).await;
+    let mut world = cloning().await;
     world.kill().await;
     for file in std::fs::read_dir(world.dir()).expect("the directory") {
         std::fs::remove_file(file.expect("a file").path()).expect("its end");
@@ -138,9 +139,7 @@ async fn a_clone_under_way_when_the_log_is_lost_is_followed_to_its_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_clone_under_way_at_a_stop_is_followed_to_its_end() {
-    let mut world = small();
-    world.start().await;
-    until_a_clone_runs(&world).await;
+    let mut world = cloning().await;
     world.stop().await;
     world.start().await;
     world.settle().await;
