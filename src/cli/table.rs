@@ -104,6 +104,13 @@ fn remarks(template: &Value) -> String {
     if let Some(hint) = template["backoff"]["hint"].as_str() {
         let _ = write!(text, "\n             run: {hint}");
     }
+    // While its clones fail, that is why its allocations do.
+    if template["backoff"].is_null()
+        && let Some(reason) = template["failure"]["reason"].as_str()
+    {
+        let at = template["failure"]["at"].as_str().unwrap_or("before");
+        let _ = write!(text, "\n           ! its last allocation failed at {at}: {reason}");
+    }
     if let Some(warning) = template["warning"].as_str() {
         let _ = write!(text, "\n           ! {warning}");
     }

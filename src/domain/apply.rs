@@ -13,8 +13,8 @@ use super::fault::FaultKind;
 use super::ids::{AllocationId, CloneId, Seq, Vmid};
 use super::settings::CloneMode;
 use super::state::{
-    Backoff, CloneStage, Container, Creating, Delay, HandOut, Holding, Leaving, Phase, Place, QueuedClone,
-    Resting, Service, ServicePhase, State, Template, VMID_REST, Waiting,
+    Backoff, CloneStage, Container, Creating, Delay, Failure, HandOut, Holding, Leaving, Phase, Place,
+    QueuedClone, Resting, Service, ServicePhase, State, Template, VMID_REST, Waiting,
 };
 use super::time::Timestamp;
 
@@ -355,7 +355,11 @@ impl State {
             }),
             Event::AllocationCompleted(e) => self.allocation_completed(e),
             Event::AllocationCancelled(e) => self.allocation_ended(e.allocation_id, e.vmid),
-            Event::AllocationFailed(e) => self.allocation_ended(e.allocation_id, e.vmid),
+            Event::AllocationFailed(e) => {
+                let failure = Failure { at, code: e.code, reason: e.reason.clone() };
+                self.update_template(e.template, |template| template.failure = Some(failure));
+                self.allocation_ended(e.allocation_id, e.vmid);
+            }
             _ => {}
         }
     }
@@ -439,6 +443,9 @@ impl State {
             container.uses += u32::from(first);
             container.delay = None;
         });
+        if let Some(template) = self.template_of(e.vmid) {
+            self.update_template(template, |template| template.failure = None);
+        }
     }
 
     /// The request is over; a container that it had been answered with before stays with its holder.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
-use super::event::{ClonePurpose, LeaveReason};
+use super::event::{ClonePurpose, FailureCode, LeaveReason};
 use super::fault::Fault;
 use super::ids::{
     AllocationId, CloneId, EndpointName, Hostname, InstanceId, Node, Seq, Upid, Vmid, parse_pool_hostname,
@@ -109,6 +109,8 @@ pub struct Template {
     pub line: Vec<AllocationId>,
     /// Clones fail.
     pub backoff: Option<Backoff>,
+    /// The last allocation failed.
+    pub failure: Option<Failure>,
     /// Since when each clone finds the template locked.
     pub locked_since: Option<Timestamp>,
     /// Inventory to reach once.
@@ -154,6 +156,17 @@ pub struct QueuedClone {
     pub fault: Option<Fault>,
     /// Not to be tried before.
     pub not_before: Timestamp,
+}
+
+/// The last failed allocation of a template, until one is completed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// When.
+    pub at: Timestamp,
+    /// What kind of an end it was.
+    pub code: FailureCode,
+    /// Why, as its caller was told.
+    pub reason: String,
 }
 
 /// A template whose clones fail.
@@ -530,6 +543,7 @@ impl Template {
             interrupted: None,
             line: Vec::new(),
             backoff: None,
+            failure: None,
             locked_since: None,
             warm_goal: None,
             refresh_before: None,

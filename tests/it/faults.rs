@@ -103,10 +103,14 @@ async fn a_missing_right_is_named() {
             "{right}: {}",
             answer.body
         );
+        let status = world.get("/status").await.ok().to_string();
+        assert!(status.contains(words), "{right} is not in the status: {status}");
         assert!(world.sim.violations().is_empty(), "{right}: {:?}", world.sim.violations());
         // A person grants it, and the pool works without a restart.
         world.sim.grant(DEMO_TOKEN, path, &[right]);
         tokio::time::sleep(Duration::from_mins(20)).await;
         world.allocate("later").await.ok();
+        let status = world.get("/status").await.ok();
+        assert_eq!(status["templates"]["9009"].get("failure"), None);
     }
 }

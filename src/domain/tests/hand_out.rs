@@ -2,7 +2,7 @@
 
 use super::pool::{Pool, T, doubt, fault, unusable};
 use crate::domain::command::{Hindrance, Observation};
-use crate::domain::event::Event;
+use crate::domain::event::{Event, FailureCode};
 use crate::domain::fault::FaultKind;
 use crate::domain::ids::{Seq, Vmid};
 
@@ -107,6 +107,18 @@ fn a_refusal_of_pve_is_answered_at_once_and_costs_no_container() {
         pool.parked(200).then("Released 200 reused").holds("200 ready");
         assert_eq!(pool.container(200).uses, 0, "nobody was given it");
     }
+}
+
+#[test]
+fn why_the_last_allocation_failed_is_known_until_one_succeeds() {
+    let mut pool = Pool::new().stocked(1);
+    let failed = |pool: &Pool| pool.state.templates[&Vmid(T)].failure.as_ref().map(|failure| failure.code);
+    pool.allocate("box").pve_said(200, FaultKind::Forbidden).parked(200);
+    assert_eq!(failed(&pool), Some(FailureCode::PveRefused));
+    pool.allocate("box");
+    assert_eq!(failed(&pool), Some(FailureCode::PveRefused));
+    pool.renamed(200).started(200);
+    assert_eq!(failed(&pool), None);
 }
 
 #[test]

@@ -72,6 +72,9 @@ function troubles(it) {
     if (it.backoff.hint) failing.append("Run: ", element("code", {}, it.backoff.hint));
     words.push(failing);
   }
+  // While its clones fail, that is why its allocations do.
+  if (it.failure && !it.backoff)
+    words.push(element("p", { class: "trouble" }, `⚠ the last allocation failed at ${clock(it.failure.at)}: ${it.failure.reason}`));
   if (it.warning) words.push(element("p", { class: "trouble" }, `⚠ ${it.warning}`));
   return words;
 }

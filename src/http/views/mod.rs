@@ -20,7 +20,7 @@ pub use container::{
     AllocationView, CloneView, ContainerList, ContainerRow, ContainerView, DelayView, STATES,
 };
 pub use health::{Checks, Health, LogPart, Parts, PvePart, Readiness};
-pub use pool::{BackoffView, OwnSizes, PoolStatus, ServiceStatus, TemplateStatus};
+pub use pool::{BackoffView, FailureView, OwnSizes, PoolStatus, ServiceStatus, TemplateStatus};
 pub use webhook::{
     ParkedEvent, ReplayBody, ReplayStatus, WebhookError, WebhookList, WebhookStatus, WebhookTest,
 };

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::container::ContainerRow;
-use crate::domain::event::ClonePurpose;
+use crate::domain::event::{ClonePurpose, FailureCode};
 use crate::domain::ids::Vmid;
 use crate::domain::settings::CloneMode;
 use crate::domain::state::{QueuedClone, ServicePhase, State, Template};
@@ -120,6 +120,9 @@ pub struct TemplateStatus {
     /// Its clones fail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff: Option<BackoffView>,
+    /// Its last allocation failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureView>,
     /// Since when each clone finds it locked.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -192,6 +195,19 @@ pub struct BackoffView {
     pub until: Timestamp,
     /// How often in a row.
     pub step: u32,
+}
+
+/// The last allocation of a template that failed; the next one that succeeds takes it off.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FailureView {
+    /// Why, as its caller was told.
+    pub reason: String,
+    /// What kind of an end it was.
+    #[schema(value_type = String)]
+    pub code: FailureCode,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
 }
 
 impl PoolStatus {
@@ -296,6 +312,11 @@ impl TemplateStatus {
                 hint: backoff.fault.hint.clone(),
                 until: backoff.until,
                 step: backoff.step,
+            }),
+            failure: template.failure.as_ref().map(|failure| FailureView {
+                reason: failure.reason.clone(),
+                code: failure.code,
+                at: failure.at,
             }),
             locked_since: template.locked_since,
             warning: warning(state.settings.clone_mode, vmid, template, now),
