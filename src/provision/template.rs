@@ -124,14 +124,20 @@ async fn find(
 
 /// What is to be said of a template that no list shows.
 async fn unseen(pve: &Pve, vmid: Vmid) -> Result<Trouble, Error> {
-    Ok(if pve.vmid_free(vmid).await? {
-        trouble(FaultKind::Gone, format!("template {vmid} does not exist"))
-    } else {
-        trouble(
-            FaultKind::Forbidden,
-            format!("template {vmid} cannot be seen: the token needs VM.Audit on it"),
-        )
-    })
+    let (kind, text) = match pve.vmid_free(vmid).await {
+        Ok(true) => (FaultKind::Gone, format!("template {vmid} does not exist")),
+        Ok(false) => {
+            (FaultKind::Forbidden, format!("template {vmid} cannot be seen: the token needs VM.Audit on it"))
+        }
+        Err(error) if error.kind == FaultKind::Unsupported => (
+            FaultKind::Gone,
+            format!(
+                "template {vmid} does not exist, or the token lacks VM.Audit on it: this PVE does not tell"
+            ),
+        ),
+        Err(error) => return Err(error),
+    };
+    Ok(trouble(kind, text))
 }
 
 /// A template's lock in PVE's words, and how it is taken off if nothing runs that will.

@@ -23,7 +23,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(35);
 /// The same for a call that changes something, of which silence says least.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(40);
 /// PVE closes an idle connection after 5 s; a call sent at that moment would have an unknown outcome.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// More than a cluster of ten thousand guests answers.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 

@@ -19,7 +19,7 @@ const HEAD_MAX: usize = 8 * 1024;
 /// Bytes of a body.
 const BODY_MAX: usize = 512 * 1024;
 /// An idle connection is closed after this.
-const IDLE: Duration = Duration::from_secs(5);
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Requests per connection.
 const REQUESTS_MAX: usize = 100;
 
@@ -55,7 +55,9 @@ async fn connection(stream: TcpStream, sim: Sim) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
     for _ in 0..REQUESTS_MAX {
-        let Ok(head) = tokio::time::timeout(IDLE, read_head(&stream, &mut buffer)).await else { break };
+        let Ok(head) = tokio::time::timeout(IDLE_TIMEOUT, read_head(&stream, &mut buffer)).await else {
+            break;
+        };
         let Some(head) = head? else { break };
         let ending = match receive(&stream, &mut buffer, &head).await? {
             Ok(incoming) => {

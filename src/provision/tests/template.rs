@@ -72,6 +72,7 @@ async fn what_cannot_be_cloned_is_told_apart() {
     for (vmid, node, answers, expected) in [
         (9011, None, vec![free("GET cluster/nextid vmid=9011")], "gone "),
         (9011, None, vec![taken], "forbidden "),
+        (9011, None, vec![("GET cluster/nextid vmid=9011", (501, "Method not implemented"))], "gone "),
         (300, None, vec![], "not_a_template "),
         (9010, Some("pve1"), vec![("GET lxc/9010/config", gone)], "gone "),
         (9009, None, vec![("GET lxc/9009/config", gone), free("GET cluster/nextid vmid=9009")], "gone "),

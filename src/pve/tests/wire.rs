@@ -1,11 +1,14 @@
 //! What goes over the wire, byte for byte, and what the client makes of PVE's odder answers.
 
+use std::time::Duration;
+
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use url::Url;
 
+use crate::pve::http::IDLE_TIMEOUT;
 use crate::pve::{Answer, HttpTransport, Method, Request, TlsOptions, Transport as _, Unanswered};
 
 /// What the server says to each request that it reads on a connection, before it hangs up.
@@ -234,4 +237,33 @@ async fn a_call_that_is_not_answered_ends_after_pves_own_limit() {
         assert!(matches!(outcome, Err(Unanswered::MaybeSent(_))), "{outcome:?}");
         drop(silent.await.expect("the server"));
     }
+}
+
+/// PVE hangs up on a connection that was idle for five seconds, which a call sent at that moment could not tell
+/// from one that was lost on its way back. Real time has to pass: the client's pool knows no other.
+#[tokio::test]
+async fn a_connection_that_pve_is_about_to_close_is_not_used_again() {
+    let soon = IDLE_TIMEOUT + Duration::from_millis(200);
+    assert!(soon < crate::sim::http::IDLE_TIMEOUT);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = Url::parse(&format!("http://{}", listener.local_addr().expect("an address"))).expect("a URL");
+    let client = client(&url);
+    let call = || client.call(request(Method::Get, "/version", &[]));
+    let answer = async |stream: &mut TcpStream| {
+        read_request(stream).await;
+        stream.write_all(OK.as_bytes()).await.expect("an open connection");
+    };
+    let (first, accepted) = tokio::join!(call(), async {
+        let mut stream = listener.accept().await.expect("a connection").0;
+        answer(&mut stream).await;
+        stream
+    });
+    let mut kept = accepted;
+    let (second, ()) = tokio::join!(call(), answer(&mut kept));
+    tokio::time::sleep(soon).await;
+    let (third, ()) = tokio::join!(call(), async {
+        assert_eq!(read_request(&mut kept).await, "", "sent where it was idle for too long");
+        answer(&mut listener.accept().await.expect("another connection").0).await;
+    });
+    assert!([first, second, third].iter().all(Result::is_ok));
 }
