@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::files::{Rule, rules, text};
+use serde_json::Value;
+
+use super::files::{Rule, rules, text, yaml};
 
 fn alerts() -> Vec<Rule> {
     rules().into_iter().filter(|rule| rule.kind == "alert").collect()
@@ -77,14 +79,22 @@ fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
 
 #[test]
 fn every_alert_is_tested_firing_and_silent() {
-    let tests = text("alerts_test.yaml");
-    let cases: Vec<_> = tests.split("\n  - name: ").skip(1).collect();
+    let tests = yaml("alerts_test.yaml")["tests"].clone();
+    let asked: Vec<(&str, &Vec<Value>)> = tests
+        .as_array()
+        .expect("tests")
+        .iter()
+        .flat_map(|case| case["alert_rule_test"].as_array().into_iter().flatten())
+        .map(|asked| {
+            (asked["alertname"].as_str().expect("a name"), asked["exp_alerts"].as_array().expect("a list"))
+        })
+        .collect();
     for alert in alerts() {
-        let named = format!("- alertname: {}\n", alert.name);
-        let (silent, firing): (Vec<&str>, Vec<&str>) = (cases.iter().copied())
-            .filter(|case| case.contains(&named))
-            .partition(|case| case.contains("exp_alerts: []"));
+        let (silent, firing): (Vec<_>, Vec<_>) = (asked.iter())
+            .filter(|(name, _)| *name == alert.name)
+            .partition(|(_, expected)| expected.is_empty());
         assert!(!silent.is_empty(), "{} has no test in which it stays silent", alert.name);
-        assert!(firing.iter().any(|case| case.contains("exp_labels:")), "{} never fires", alert.name);
+        let labelled = |expected: &[Value]| expected.iter().all(|one| one["exp_labels"].is_object());
+        assert!(firing.iter().any(|(_, expected)| labelled(expected)), "{} never fires", alert.name);
     }
 }

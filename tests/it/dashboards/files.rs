@@ -1,4 +1,4 @@
-//! Reading what is in `dashboards/`: JSON as it is, and the rules' YAML as regularly as it is written.
+//! Reading what is in `dashboards/`: JSON and YAML.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub(super) struct Query {
 }
 
 /// A rule of `alerts.yaml`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Rule {
     /// `alert` or `record`.
     pub(super) kind: String,
@@ -36,6 +36,10 @@ pub(super) fn text(name: &str) -> String {
 
 pub(super) fn dashboard(name: &str) -> Value {
     serde_json::from_str(&text(&format!("{name}.json"))).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+pub(super) fn yaml(name: &str) -> Value {
+    serde_saphyr::from_str(&text(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// Panels that show something; rows are none.
@@ -70,30 +74,22 @@ pub(super) fn annotation_queries(name: &str) -> Vec<Query> {
 
 /// The rules, in their order.
 pub(super) fn rules() -> Vec<Rule> {
-    let text = text("alerts.yaml");
-    let mut rules: Vec<Rule> = Vec::new();
-    let mut in_expr = false;
-    for line in text.lines() {
-        let depth = line.len() - line.trim_start().len();
-        let trimmed = line.trim();
-        if let Some((kind, name)) = trimmed.strip_prefix("- ").and_then(|rest| rest.split_once(": "))
-            && ["alert", "record"].contains(&kind)
-        {
-            rules.push(Rule { kind: kind.to_owned(), name: name.to_owned(), ..Rule::default() });
-            in_expr = false;
-        } else if let Some(rule) = rules.last_mut() {
-            if in_expr && depth >= 10 {
-                rule.expr = format!("{}{trimmed}\n", rule.expr);
-                continue;
+    let groups = yaml("alerts.yaml")["groups"].clone();
+    let rules = groups.as_array().expect("groups").iter().flat_map(|group| {
+        group["rules"].as_array().expect("rules").iter().map(|rule| {
+            let kind = if rule.get("alert").is_some() { "alert" } else { "record" };
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            Rule {
+                kind: kind.to_owned(),
+                name: text(&rule[kind]),
+                expr: text(&rule["expr"]),
+                severity: text(&rule["labels"]["severity"]),
+                summary: text(&rule["annotations"]["summary"]),
+                runbook_url: text(&rule["annotations"]["runbook_url"]),
             }
-            in_expr = trimmed == "expr: |";
-            let value = |key: &str| trimmed.strip_prefix(key).map(|rest| rest.trim_matches('"').to_owned());
-            rule.severity = value("severity: ").unwrap_or_else(|| rule.severity.clone());
-            rule.summary = value("summary: ").unwrap_or_else(|| rule.summary.clone());
-            rule.runbook_url = value("runbook_url: ").unwrap_or_else(|| rule.runbook_url.clone());
-        }
-    }
-    rules
+        })
+    });
+    rules.collect()
 }
 
 /// Every query there is.

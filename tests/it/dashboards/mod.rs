@@ -7,3 +7,4 @@ mod files;
 mod lint;
 mod live;
 mod promql;
+mod provisioning;
