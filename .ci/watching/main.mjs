@@ -65,7 +65,6 @@ async function play() {
   for (const [way, base] of [["directly", direct], ["through Caddy", viaCaddy], ["through nginx", viaNginx]]) {
     subscribers.set(`fetch ${way}`, undici(base + all));
     subscribers.set(`curl ${way}`, curl(base + all));
-    if (base === direct) continue;
     subscribers.set(`EventSource of npm ${way}`, await eventSource(base + all, `${direct}/follow.js`, EventSource));
     subscribers.set(`EventSource of Chromium ${way}`, await chromium(browser, `${base}/`));
   }

@@ -8,6 +8,9 @@ import { TOKEN } from "./processes.mjs";
 
 const types = readdirSync("events", { withFileTypes: true }).filter((it) => it.isDirectory()).map((it) => it.name);
 
+/** Who asks the service directly says who it is; a proxy does so for those who come through it. */
+const authorized = { authorization: `Bearer ${TOKEN}` };
+
 /** Reads server-sent events from pieces of text and hands on those of the log. */
 class Frames {
   constructor(record) {
@@ -27,7 +30,7 @@ class Frames {
   }
 
   headers() {
-    return { authorization: `Bearer ${TOKEN}`, ...(this.lastId ? { "last-event-id": this.lastId } : {}) };
+    return { ...authorized, ...(this.lastId ? { "last-event-id": this.lastId } : {}) };
   }
 }
 
@@ -69,8 +72,12 @@ export function curl(url) {
 
 /** The snippet that the service itself serves, on the EventSource of npm. */
 export async function eventSource(url, snippetUrl, EventSource) {
-  globalThis.EventSource = EventSource;
-  const source = await (await fetch(snippetUrl, { headers: { authorization: `Bearer ${TOKEN}` } })).text();
+  globalThis.EventSource = class extends EventSource {
+    constructor(url) {
+      super(url, { fetch: (input, init) => fetch(input, { ...init, headers: { ...init.headers, ...authorized } }) });
+    }
+  };
+  const source = await (await fetch(snippetUrl, { headers: authorized })).text();
   const { follow } = await import(`data:text/javascript,${encodeURIComponent(source)}`);
   const record = [];
   const handlers = Object.fromEntries(types.map((type) => [type, (_, message) => record.push(message.lastEventId)]));
@@ -80,7 +87,7 @@ export async function eventSource(url, snippetUrl, EventSource) {
 
 /** The same in Chromium, from the pool's own page, which is kept open beside it. */
 export async function chromium(browser, page) {
-  const tab = await browser.newPage();
+  const tab = await browser.newPage({ extraHTTPHeaders: authorized });
   const complaints = [];
   tab.on("pageerror", (error) => complaints.push(String(error)));
   tab.on("console", (message) => {
