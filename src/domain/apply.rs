@@ -103,6 +103,7 @@ impl State {
             | Event::WebhookDisabled(_)
             | Event::WebhookTested(_)
             | Event::WebhookReplayRequested(_)
+            | Event::WebhookReplayMissed(_)
             | Event::WebhookReplayEnded(_) => self.fold_webhook(event),
         }
         if let Some(template) = template {

@@ -745,6 +745,23 @@ events! {
         /// Only these types; empty for all that the endpoint takes.
         types: Vec<String>,
     }
+    /// An event of a replay was given up; unlike a parked one it holds up nothing.
+    WebhookReplayMissed {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// The event that asked for the replay.
+        replay: Seq,
+        /// The event.
+        seq: Seq,
+        /// Its type.
+        event_type: String,
+        /// What it is about.
+        lane: Lane,
+        /// How often it was tried.
+        attempts: u32,
+        /// The last failure.
+        reason: String,
+    }
     /// A replay came to its end.
     WebhookReplayEnded {
         /// The endpoint.
@@ -903,6 +920,7 @@ impl Event {
             | Self::WebhookDisabled(_)
             | Self::WebhookTested(_)
             | Self::WebhookReplayRequested(_)
+            | Self::WebhookReplayMissed(_)
             | Self::WebhookReplayEnded(_) => None,
         }
     }
@@ -971,6 +989,7 @@ impl Event {
             | Self::WebhookDisabled(_)
             | Self::WebhookTested(_)
             | Self::WebhookReplayRequested(_)
+            | Self::WebhookReplayMissed(_)
             | Self::WebhookReplayEnded(_) => None,
         }
     }
@@ -1038,6 +1057,7 @@ impl Event {
             Self::WebhookDisabled(e) => Some(&e.endpoint),
             Self::WebhookTested(e) => Some(&e.endpoint),
             Self::WebhookReplayRequested(e) => Some(&e.endpoint),
+            Self::WebhookReplayMissed(e) => Some(&e.endpoint),
             Self::WebhookReplayEnded(e) => Some(&e.endpoint),
             _ => None,
         }

@@ -234,6 +234,21 @@ pub enum WebhookStep {
         /// The last failure.
         reason: String,
     },
+    /// An event of a replay is given up.
+    ReplayMissed {
+        /// The event that asked for the replay.
+        replay: Seq,
+        /// The event.
+        seq: Seq,
+        /// Its type.
+        event_type: String,
+        /// Its lane.
+        lane: Lane,
+        /// How often it was tried.
+        attempts: u32,
+        /// The last failure.
+        reason: String,
+    },
     /// A replay came to its end.
     ReplayEnded {
         /// The event that asked for it.

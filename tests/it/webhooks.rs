@@ -42,6 +42,12 @@ async fn it_is_paused_resumed_tested_and_asked_to_send_once_more() {
     assert_eq!(test["delivered"], json!(false));
     let replay = world.post("/webhooks/default/replay", Some(json!({ "from_seq": 1 }))).await.ok();
     assert_eq!(replay["replays"][0]["upto"], json!(replay["replays"][0]["id"].as_u64().unwrap() - 1));
+    let events = world.events();
+    let later = events.last().expect("events").at;
+    let first = events.iter().find(|envelope| envelope.at >= later).expect("the last one").seq;
+    let replay =
+        world.post("/webhooks/default/replay", Some(json!({ "since": later.to_string() }))).await.ok();
+    assert_eq!(replay["replays"][1]["cursor"], json!(first.0 - 1));
     let dry = world.post("/webhooks/default/resume?dry_run=true", None).await.ok();
     assert_eq!(dry["events"][0]["type"], json!("WebhookResumed"));
     world.stop().await;

@@ -4,7 +4,7 @@ use super::Tx;
 use crate::domain::command::Rejection;
 use crate::domain::event::{
     WebhookAdded, WebhookCheckpointed, WebhookDisabled, WebhookDropped, WebhookFailing, WebhookForgotten,
-    WebhookParked, WebhookPaused, WebhookRecovered, WebhookRemoved, WebhookReplayEnded,
+    WebhookParked, WebhookPaused, WebhookRecovered, WebhookRemoved, WebhookReplayEnded, WebhookReplayMissed,
     WebhookReplayRequested, WebhookResumed, WebhookRetried, WebhookTested,
 };
 use crate::domain::ids::{EndpointName, Lane, Seq};
@@ -63,6 +63,19 @@ impl Tx<'_> {
                     reason,
                 });
                 self.pause_at_limit(endpoint);
+            }
+            WebhookStep::ReplayMissed { replay, seq, event_type, lane, attempts, reason } => {
+                if webhook.replays.iter().any(|known| known.id == replay) {
+                    self.emit(WebhookReplayMissed {
+                        endpoint,
+                        replay,
+                        seq,
+                        event_type,
+                        lane,
+                        attempts,
+                        reason,
+                    });
+                }
             }
             WebhookStep::ReplayEnded { replay, delivered, failed } => {
                 if webhook.replays.iter().any(|known| known.id == replay) {

@@ -89,6 +89,13 @@ async fn a_replay_that_fails_is_retried_counted_and_parks_nothing() {
         _ => None,
     });
     assert_eq!(ended, Some((7, 1)));
+    let missed: Vec<_> = (rig.events().into_iter())
+        .filter_map(|it| match it.event {
+            Event::WebhookReplayMissed(e) => Some((e.seq.0, e.reason)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(missed, [(poison, "status 422".to_owned())]);
     assert_eq!(rig.reading("a").lag_events, 0);
 }
 

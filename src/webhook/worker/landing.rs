@@ -104,7 +104,7 @@ impl Run {
         }
     }
 
-    /// Parks an event; one of a replay is only counted, since the lane's live events must not wait for it.
+    /// Parks an event. One of a replay is noted as missed: the lane's live events must not wait for it.
     async fn give_up(
         &mut self,
         replay: Option<Seq>,
@@ -114,18 +114,25 @@ impl Run {
         reason: String,
     ) {
         let seq = record.envelope.seq;
-        if let Some(run) = self.replay.as_mut().filter(|_| replay.is_some()) {
-            run.failed += 1;
-            run.lanes.done(lane, seq);
+        let event_type = record.envelope.event.type_name().to_owned();
+        let lane_of_it = lane.clone();
+        let step = match replay {
+            Some(replay) => {
+                WebhookStep::ReplayMissed { replay, seq, event_type, lane: lane_of_it, attempts, reason }
+            }
+            None => WebhookStep::Park { seq, event_type, lane: lane_of_it, attempts, reason },
+        };
+        if !self.submit(step).await {
+            let now = self.it.clock.now();
+            self.lanes(replay).failed(lane, record, now, now.after(TRY_AGAIN));
             return;
         }
-        let event_type = record.envelope.event.type_name().to_owned();
-        let step = WebhookStep::Park { seq, event_type, lane: lane.clone(), attempts, reason };
-        if self.submit(step).await {
-            self.live.park(lane, seq);
-        } else {
-            let now = self.it.clock.now();
-            self.live.failed(lane, record, now, now.after(TRY_AGAIN));
+        match self.replay.as_mut().filter(|_| replay.is_some()) {
+            Some(run) => {
+                run.failed += 1;
+                run.lanes.done(lane, seq);
+            }
+            None => self.live.park(lane, seq),
         }
     }
 
