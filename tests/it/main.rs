@@ -7,6 +7,7 @@ mod crash;
 mod dashboards;
 mod explain;
 mod faults;
+mod line;
 mod main_job;
 mod managed;
 mod older;
