@@ -138,7 +138,7 @@ fn load(path: &Path, reader: &Reader) -> Result<Tally, String> {
         () if saved.log_id != reader.log_id() => Err("the counts are of another log".to_owned()),
         () if saved.catalogue != catalogue() => Err("other metrics are counted now".to_owned()),
         () if saved.tally.head > reader.head() => Err("the counts are ahead of the log".to_owned()),
-        () => Ok(saved.tally),
+        () => Ok(saved.tally.completed()),
     }
 }
 

@@ -196,13 +196,13 @@ families! {
     WEBHOOK_ATTEMPTS Counter "sandbox_pool_webhook_attempts_total" ["endpoint", "result"]
         "Deliveries that were tried, by endpoint and result.";
     WEBHOOK_LAG_EVENTS Gauge "sandbox_pool_webhook_lag_events" ["endpoint"]
-        "Events between the endpoint's cursor and the head of the log.";
+        "Events that the endpoint has not got yet and that are not parked, and those not looked at yet.";
     WEBHOOK_LAG_SECONDS Gauge "sandbox_pool_webhook_lag_seconds" ["endpoint"]
         "How long the oldest event that the endpoint has not got has waited; 0 when it has all.";
     WEBHOOK_CURSOR Gauge "sandbox_pool_webhook_cursor_seq" ["endpoint"]
         "The event up to which the endpoint has everything, or has it parked.";
     WEBHOOK_PARKED Gauge "sandbox_pool_webhook_parked" ["endpoint"]
-        "Events that are parked for the endpoint after every retry failed.";
+        "Events that were given up for the endpoint after every retry failed; the later ones of their lanes wait.";
     WEBHOOK_ENABLED Gauge "sandbox_pool_webhook_enabled" ["endpoint"]
         "0 once the endpoint was disabled: it failed for days, or answered 410.";
     WEBHOOK_PAUSED Gauge "sandbox_pool_webhook_paused" ["endpoint"]

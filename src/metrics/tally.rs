@@ -108,6 +108,22 @@ impl Tally {
         Self { head, ..Self::default() }
     }
 
+    /// The same with all series of this build: the one that began to count may have known fewer.
+    #[must_use]
+    pub fn completed(mut self) -> Self {
+        let Self { counters, spreads, .. } = Self::default();
+        for (series, nothing) in counters {
+            self.counters.entry(series).or_insert(nothing);
+        }
+        for (series, nothing) in spreads {
+            self.spreads.entry(series).or_insert(nothing);
+        }
+        for template in std::mem::take(&mut self.templates) {
+            self.meet(template);
+        }
+        self
+    }
+
     /// Takes one event in.
     pub fn apply(&mut self, envelope: &Envelope) {
         let Envelope { seq, at, event, .. } = envelope;
@@ -181,6 +197,11 @@ impl Tally {
                 let values = self.labels(e.template, &[&word(e.code)]);
                 self.count(names::ALLOCATION_FAILURES, values, 1);
                 if let Some((since, from_pool)) = self.allocations.remove(&e.allocation_id) {
+                    // The last container that was tried; those before it were told by `AllocationRequeued`.
+                    if e.code == FailureCode::ContainersUnusable {
+                        let values = self.labels(e.template, &[]);
+                        self.count(names::UNUSABLE, values, 1);
+                    }
                     self.allocation_ended(e.template, from_pool, "failed", millis(at, since));
                 }
             }

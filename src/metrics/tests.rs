@@ -278,6 +278,58 @@ async fn a_restart_changes_no_counter_with_and_without_the_file() {
 }
 
 #[tokio::test]
+async fn a_file_of_a_build_that_knew_fewer_series_gets_those_that_came_since() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = world(dir.path());
+    first.append([(0, clone_failed(1))]);
+    first.count();
+    let whole = folded(first.samples());
+    first.metrics.0.save();
+    drop(first);
+    let saved = dir.path().join("counted.json");
+    let mut file: serde_json::Value = serde_json::from_slice(&std::fs::read(&saved).unwrap()).unwrap();
+    for kind in ["counters", "spreads"] {
+        let known = file["tally"][kind].as_object_mut().unwrap();
+        let before = known.len();
+        known.retain(|series, _| {
+            !["TornTail", "Released", "drained", "start_duration"].iter().any(|it| series.contains(it))
+        });
+        assert!(known.len() < before, "{kind}");
+    }
+    std::fs::write(&saved, file.to_string()).unwrap();
+    let again = world(dir.path());
+    again.count();
+    assert_eq!(folded(again.samples()), whole);
+}
+
+#[tokio::test]
+async fn each_container_that_is_refused_at_a_hand_out_is_counted_the_last_one_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = world(dir.path());
+    let requeued: Event = event::AllocationRequeued {
+        allocation_id: allocation(1),
+        template: T,
+        vmid: Vmid(200),
+        attempt: 1,
+        fault: Fault::new(FaultKind::Locked, "CT is locked (backup)"),
+    }
+    .into();
+    let given_up: Event = event::AllocationFailed {
+        allocation_id: allocation(1),
+        instance_id: InstanceId("a".to_owned()),
+        template: T,
+        vmid: None,
+        code: event::FailureCode::ContainersUnusable,
+        reason: "three containers were not usable".to_owned(),
+    }
+    .into();
+    world.append([(0, allocated(1, true)), (1, requeued.clone()), (2, requeued), (3, given_up)]);
+    world.count();
+    let unusable = whole(&world.samples(), "sandbox_pool_unusable_containers_total{template=9009}");
+    assert_eq!(unusable, 3);
+}
+
+#[tokio::test]
 async fn a_file_that_does_not_fit_is_left_aside() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = world(dir.path());
