@@ -121,6 +121,7 @@ mod tests {
             in_flight: 6,
             attempts: AttemptResult::ALL.into_iter().zip(1..).collect(),
             duration: Duration::from_secs(7),
+            left_alone_until: None,
             last_delivered: None,
             last_failure: None,
         };

@@ -194,6 +194,11 @@ impl Endpoint {
         self.secrets.iter().filter_map(|secret| Key::new(secret.expose()).ok())
     }
 
+    /// Whether it takes the events of some templates only.
+    pub(super) fn asks_for_templates(&self) -> bool {
+        !self.templates.is_empty()
+    }
+
     /// Whether an event is sent here; `template` is the one that its container is of, where that is known.
     ///
     /// Events about webhooks are sent only where their types are asked for, never to the endpoint that they

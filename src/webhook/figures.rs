@@ -20,6 +20,8 @@ pub struct Figures {
     pub(super) held: AtomicU64,
     pub(super) parked: AtomicU64,
     pub(super) in_flight: AtomicU64,
+    /// Until when it asked for nothing to be sent; 0 if it did not.
+    pub(super) left_alone_until: AtomicI64,
     attempts: [AtomicU64; AttemptResult::ALL.len()],
     duration_ms: AtomicU64,
     /// 0 for never.
@@ -63,6 +65,8 @@ pub struct Reading {
     pub attempts: Vec<(AttemptResult, u64)>,
     /// Time that all attempts took together.
     pub duration: Duration,
+    /// Until when it asked for nothing to be sent.
+    pub left_alone_until: Option<Timestamp>,
     /// When the last event was taken.
     pub last_delivered: Option<Timestamp>,
     /// The last attempt that did not work.
@@ -86,6 +90,7 @@ impl Figures {
             in_flight: number(&self.in_flight),
             attempts: AttemptResult::ALL.into_iter().zip(self.attempts.iter().map(number)).collect(),
             duration: Duration::from_millis(number(&self.duration_ms)),
+            left_alone_until: instant(&self.left_alone_until),
             last_delivered: instant(&self.last_delivered),
             last_failure: self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }

@@ -12,6 +12,9 @@ pub(super) const IN_FLIGHT: usize = 8;
 /// does not fill the log.
 const WORTH_AN_EVENT: Duration = Duration::from_secs(3);
 
+/// And at once if the endpoint wants to be left alone for this long, so that somebody can resume it before.
+const LONG_SILENCE: Duration = Duration::from_mins(1);
+
 /// New events fail for this long, or as many as may be under way: the endpoint is down, not an event wrong.
 const DOWN_AFTER: Duration = Duration::from_mins(1);
 
@@ -73,7 +76,8 @@ impl Health {
             self.not_before = self.not_before.max(Some(now.after(span)));
         }
         let age = now.since(since);
-        let worth = if self.reported { age >= DISABLE_AFTER } else { age >= WORTH_AN_EVENT };
+        let long = age >= WORTH_AN_EVENT || leave_alone.is_some_and(|span| span >= LONG_SILENCE);
+        let worth = if self.reported { age >= DISABLE_AFTER } else { long };
         worth.then_some(since)
     }
 

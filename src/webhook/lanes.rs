@@ -144,6 +144,11 @@ impl Lanes {
         self.held.values().map(|waiting| waiting.retry_at).filter(|at| *at > now).min()
     }
 
+    /// Whether the lane is tried before its time, which counts for nothing if it fails.
+    pub(super) fn is_early(&self, lane: &Lane, now: Timestamp) -> bool {
+        self.held.get(lane).is_some_and(|waiting| waiting.is_early(now))
+    }
+
     /// Tries so far of the lane's first event.
     pub(super) fn failed_tries(&self, lane: &Lane) -> u32 {
         self.held.get(lane).map_or(0, |waiting| waiting.attempt)
@@ -198,8 +203,7 @@ impl Lanes {
         let behind = self.close(lane).unwrap_or(0);
         let (from, at) = (record.envelope.seq, Some(record.envelope.at));
         match self.held.get_mut(lane) {
-            // A try before its time does not count.
-            Some(waiting) if waiting.early && waiting.retry_at > now => waiting.early = false,
+            Some(waiting) if waiting.is_early(now) => waiting.early = false,
             Some(waiting) => {
                 let (attempt, behind) = (waiting.attempt + 1, waiting.behind);
                 *waiting = Waiting { from, attempt, retry_at, early: false, behind, at };
@@ -286,6 +290,11 @@ impl Lanes {
 }
 
 impl Waiting {
+    /// It is tried before its time.
+    fn is_early(&self, now: Timestamp) -> bool {
+        self.early && self.retry_at > now
+    }
+
     /// Its time has come, and everything before it was taken in.
     fn is_due(&self, now: Timestamp, read: Seq) -> bool {
         (self.early || self.retry_at <= now) && self.from <= read.next()

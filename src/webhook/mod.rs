@@ -20,6 +20,7 @@ mod guard;
 mod health;
 mod lanes;
 mod message;
+mod owners;
 mod schedule;
 mod source;
 mod worker;

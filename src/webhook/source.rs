@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use super::endpoint::Endpoint;
-use crate::domain::event::Event;
+use super::owners::Owners;
+use crate::domain::event::{Envelope, Event};
 use crate::domain::ids::{Lane, Seq, Vmid};
 use crate::domain::time::Timestamp;
 use crate::log::{ReadError, Reader, Record};
@@ -23,10 +24,18 @@ pub(super) struct Wish {
 }
 
 impl Wish {
-    /// Whether an event is sent; `template` is the one of its container.
-    pub(super) fn wants(&self, event: &Event, template: Option<Vmid>) -> bool {
+    /// Whether an event is sent. Events come in order, of each container none left out.
+    pub(super) async fn wants(
+        &self,
+        reader: &Reader,
+        owners: &mut Owners,
+        envelope: &Envelope,
+    ) -> Result<bool, ReadError> {
+        let event = &envelope.event;
+        let template =
+            if self.endpoint.asks_for_templates() { owners.template(reader, envelope).await? } else { None };
         let asked = self.types.is_empty() || self.types.iter().any(|name| name == event.type_name());
-        asked && self.endpoint.wants(event, template)
+        Ok(asked && self.endpoint.wants(event, template))
     }
 }
 
@@ -52,7 +61,7 @@ pub(super) async fn find(
     reader: &Reader,
     wish: &Wish,
     lane: &Lane,
-    template: Option<Vmid>,
+    mut owners: Owners,
     from: Seq,
     upto: Seq,
 ) -> Result<Option<Arc<Record>>, ReadError> {
@@ -66,15 +75,37 @@ pub(super) async fn find(
             page => page?,
         };
         let Some(last) = page.last().map(|record| record.envelope.seq) else { return Ok(None) };
-        let wanted = |record: &&Arc<Record>| {
-            let event = &record.envelope.event;
-            Lane::of(event) == *lane && wish.wants(event, template)
-        };
-        if let Some(record) = page.iter().find(wanted) {
-            return Ok(Some(Arc::clone(record)));
+        for record in page.iter().filter(|record| Lane::of(&record.envelope.event) == *lane) {
+            if wish.wants(reader, &mut owners, &record.envelope).await? {
+                return Ok(Some(Arc::clone(record)));
+            }
         }
         after = last;
     }
+}
+
+/// The template of the container that had this VMID at an event, as an event before it says.
+pub(super) async fn template_before(
+    reader: &Reader,
+    vmid: Vmid,
+    seq: Seq,
+) -> Result<Option<Vmid>, ReadError> {
+    let mut upto = Seq(seq.0.saturating_sub(1));
+    while upto >= reader.oldest() {
+        let after = Seq(upto.0.saturating_sub(PAGE as u64)).max(Seq(reader.oldest().0.saturating_sub(1)));
+        let page = match page(reader, after, PAGE, upto).await {
+            // What was there a moment ago is kept no longer.
+            Err(ReadError::Pruned { .. }) => return Ok(None),
+            page => page?,
+        };
+        let mut its =
+            page.iter().rev().map(|record| &record.envelope.event).filter(|it| it.vmid() == Some(vmid));
+        if let Some(template) = its.find_map(Event::template) {
+            return Ok(Some(template));
+        }
+        upto = after;
+    }
+    Ok(None)
 }
 
 /// When the event at a position was decided, if it is kept.

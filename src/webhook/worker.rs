@@ -6,7 +6,6 @@
 
 mod landing;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,11 +21,12 @@ use super::figures::Figures;
 use super::health::{Health, IN_FLIGHT};
 use super::lanes::{Job, Lanes, Waiting, What};
 use super::message::Message;
+use super::owners::Owners;
 use super::schedule::Ended;
 use super::source::{self, Wish};
 use crate::clock::{Clock, Stopwatch};
 use crate::domain::event::Event;
-use crate::domain::ids::{Lane, Seq, Vmid};
+use crate::domain::ids::{Lane, Seq};
 use crate::domain::state::State;
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::{self, MAX_HELD};
@@ -38,9 +38,6 @@ const SKIPPED_WORTH_A_CHECKPOINT: u64 = 1000;
 
 /// What the log or the engine did not do is tried again after this.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
-
-/// Containers whose template is remembered.
-const MAX_TEMPLATES: usize = 20_000;
 
 /// What a worker is given.
 pub(super) struct Worker {
@@ -77,6 +74,7 @@ struct ReplayRun {
     id: Seq,
     upto: Seq,
     wish: Wish,
+    owners: Owners,
     lanes: Lanes,
     delivered: u64,
     failed: u64,
@@ -90,10 +88,10 @@ struct Run {
     replay: Option<ReplayRun>,
     health: Health,
     active: bool,
-    /// The State that pauses, parked events and replays were taken from.
-    seen: Seq,
+    /// What pauses, parked events and replays were taken from.
+    state: Arc<State>,
     head: Seq,
-    templates: BTreeMap<Vmid, Vmid>,
+    owners: Owners,
     /// When the last event that was read was decided; before any was, the first one to be read.
     read_at: Timestamp,
     /// There is progress that is not an event yet.
@@ -108,7 +106,8 @@ impl Worker {
     /// Works until it is told to stop, or the engine ends.
     pub(super) async fn run(self, stop: CancellationToken) {
         let mut watch = self.engine.watch();
-        let mut run = Run::new(self, &watch.borrow_and_update().state.clone()).await;
+        let state = watch.borrow_and_update().state.clone();
+        let mut run = Run::new(self, state).await;
         let mut flights = Flights::new();
         loop {
             run.look(&watch.borrow_and_update().clone());
@@ -132,7 +131,7 @@ impl Worker {
 }
 
 impl Run {
-    async fn new(it: Worker, state: &State) -> Self {
+    async fn new(it: Worker, state: Arc<State>) -> Self {
         let known = state.webhooks.get(&it.endpoint.name).cloned().unwrap_or_default();
         let mut live = Lanes::from(known.cursor);
         for (lane, held) in &known.held {
@@ -151,9 +150,9 @@ impl Run {
             replay: None,
             health: Health::failing_since(known.failing.map(|failing| failing.since), now),
             active: known.paused.is_none() && known.disabled.is_none(),
-            seen: state.head,
             head: state.head,
-            templates: state.containers.iter().map(|(vmid, it)| (*vmid, it.template)).collect(),
+            owners: Owners::behind(known.cursor, &state),
+            state,
             read_at,
             dirty: false,
             skipped: 0,
@@ -165,8 +164,8 @@ impl Run {
 
     /// Takes in what was decided about the endpoint.
     fn look(&mut self, published: &Published) {
-        let state = &published.state;
-        (self.seen, self.head) = (state.head, published.head);
+        (self.state, self.head) = (Arc::clone(&published.state), published.head);
+        let state = Arc::clone(&self.state);
         let Some(known) = state.webhook(&self.it.endpoint.name) else {
             self.active = false;
             return;
@@ -200,19 +199,21 @@ impl Run {
             id: replay.id,
             upto: replay.upto,
             wish: Wish { endpoint: Arc::clone(&self.it.endpoint), types: replay.types.as_slice().into() },
+            owners: Owners::behind(replay.cursor, &self.state),
             lanes: Lanes::from(replay.cursor),
             delivered: replay.delivered,
             failed: replay.failed,
         });
     }
 
-    /// Reads on where there is room: whether there is more to read at once.
+    /// Reads on where there is room: whether there is more to read at once. What waits for a resumption is read
+    /// too, so that it can be told how much of it is wanted.
     async fn fill(&mut self) -> bool {
-        if !self.active || self.it.clock.now() < self.not_before {
+        if self.it.clock.now() < self.not_before {
             return false;
         }
         let live = self.fill_live().await;
-        let replay = self.fill_replay().await;
+        let replay = self.active && self.fill_replay().await;
         live || replay
     }
 
@@ -231,9 +232,14 @@ impl Run {
             }
         };
         for record in page {
-            let event = &record.envelope.event;
-            let wanted = self.wish.wants(event, self.template(event));
-            self.learn(&record);
+            let wanted = match self.wish.wants(&self.it.reader, &mut self.owners, &record.envelope).await {
+                Ok(wanted) => wanted,
+                Err(error) => {
+                    let _ = self.unreadable(&error);
+                    return false;
+                }
+            };
+            self.read_at = record.envelope.at;
             let own = matches!(record.envelope.event, Event::WebhookCheckpointed(_));
             self.skipped += u64::from(!wanted && !own);
             self.live.take(record, wanted);
@@ -245,22 +251,11 @@ impl Run {
 
     async fn fill_replay(&mut self) -> bool {
         let Some(mut run) = self.replay.take() else { return false };
-        let room = run.lanes.room(MAX_HELD);
-        if room > 0 && run.lanes.read < run.upto {
-            match source::page(&self.it.reader, run.lanes.read, room, run.upto).await {
-                Ok(page) => {
-                    for record in page {
-                        let event = &record.envelope.event;
-                        let wanted = run.wish.wants(event, self.template(event));
-                        run.lanes.take(record, wanted);
-                    }
-                }
-                Err(error) => {
-                    if let Some(after) = self.unreadable(&error) {
-                        run.lanes.read = after.max(run.lanes.read).min(run.upto);
-                    }
-                }
-            }
+        let read = run.read_on(&self.it.reader).await;
+        if let Err(error) = read
+            && let Some(after) = self.unreadable(&error)
+        {
+            run.lanes.read = after.max(run.lanes.read).min(run.upto);
         }
         let more = run.lanes.read < run.upto && run.lanes.room(MAX_HELD) > 0;
         self.replay = Some(run);
@@ -312,13 +307,15 @@ impl Run {
     fn flight(&self, job: Job, replay: Option<Seq>, wish: &Wish) -> BoxFuture<'static, Landed> {
         let (reader, clock, post) = (self.it.reader.clone(), self.it.clock, Arc::clone(&self.it.post));
         let (wish, Job { lane, what }) = (wish.clone(), job);
-        let template = lane_template(&lane, &self.templates);
+        let state = Arc::clone(&self.state);
         async move {
             let found = match what {
                 What::Record(record) => Ok(Ok(record)),
-                What::Find { from, upto } => source::find(&reader, &wish, &lane, template, from, upto)
-                    .await
-                    .map(|found| found.ok_or(upto)),
+                What::Find { from, upto } => {
+                    let owners = Owners::of_lane(&lane, Seq(from.0.saturating_sub(1)), &state);
+                    let found = source::find(&reader, &wish, &lane, owners, from, upto).await;
+                    found.map(|found| found.ok_or(upto))
+                }
             };
             let found = match found {
                 Err(error) => Found::Unreadable(error),
@@ -364,6 +361,8 @@ impl Run {
         figures.held.store(self.live.held().len() as u64, Ordering::Relaxed);
         figures.parked.store(self.live.parked().len() as u64, Ordering::Relaxed);
         figures.in_flight.store(in_flight as u64, Ordering::Relaxed);
+        let left_alone = self.health.left_alone_until(self.it.clock.now());
+        figures.left_alone_until.store(left_alone.map_or(0, |at| at.0), Ordering::Relaxed);
     }
 
     fn lanes(&mut self, replay: Option<Seq>) -> &mut Lanes {
@@ -372,23 +371,19 @@ impl Run {
             Some(_) | None => &mut self.live,
         }
     }
-
-    fn template(&self, event: &Event) -> Option<Vmid> {
-        event.vmid().and_then(|vmid| self.templates.get(&vmid).copied())
-    }
-
-    fn learn(&mut self, record: &Record) {
-        self.read_at = record.envelope.at;
-        if let (Some(vmid), Some(template)) = (record.envelope.event.vmid(), record.envelope.event.template())
-            && (self.templates.len() < MAX_TEMPLATES || self.templates.contains_key(&vmid))
-        {
-            self.templates.insert(vmid, template);
-        }
-    }
 }
 
-/// The template of a lane's container, where it has one that is known.
-fn lane_template(lane: &Lane, templates: &BTreeMap<Vmid, Vmid>) -> Option<Vmid> {
-    let vmid = lane.as_str().strip_prefix("container/")?.parse().ok()?;
-    templates.get(&vmid).copied()
+impl ReplayRun {
+    /// Reads on, if there is room.
+    async fn read_on(&mut self, reader: &Reader) -> Result<(), ReadError> {
+        let room = self.lanes.room(MAX_HELD);
+        if room == 0 || self.lanes.read >= self.upto {
+            return Ok(());
+        }
+        for record in source::page(reader, self.lanes.read, room, self.upto).await? {
+            let wanted = self.wish.wants(reader, &mut self.owners, &record.envelope).await?;
+            self.lanes.take(record, wanted);
+        }
+        Ok(())
+    }
 }

@@ -59,6 +59,10 @@ pub struct WebhookStatus {
     pub in_flight: u64,
     /// Attempts since the start of the service, by how they ended.
     pub attempts: BTreeMap<&'static str, u64>,
+    /// Until when it asked for nothing to be sent, by `Retry-After`; `resume` ends that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub left_alone_until: Option<Timestamp>,
     /// When the last event was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -192,6 +196,7 @@ impl WebhookStatus {
             held: reading.held,
             in_flight: reading.in_flight,
             attempts: attempts.collect(),
+            left_alone_until: reading.left_alone_until,
             last_delivered_at: reading.last_delivered,
             last_error: reading.last_failure.map(WebhookError::of),
             parked: known.parked.iter().map(|(lane, it)| ParkedEvent::of(lane.as_str(), it)).collect(),

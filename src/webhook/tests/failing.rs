@@ -193,3 +193,51 @@ async fn a_receiver_that_fails_now_and_then_fills_no_log() {
     let notes = rig.count("WebhookFailing") + rig.count("WebhookRecovered");
     assert!(notes <= 20, "{notes}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_a_long_silence_is_shown_with_it_and_can_be_resumed_before() {
+    let rig = Rig::new().await;
+    rig.rule(|_| Does::Asks(503, "86400".to_owned()));
+    rig.event(9000).await;
+    rig.until("a failing endpoint", |webhook| webhook.failing.is_some()).await;
+    let until = rig.reading("a").left_alone_until.expect("an instant");
+    assert_eq!(until.since(rig.clock.now()).as_secs().div_ceil(3600), 24);
+    rig.rule(|_| Does::Answers(200));
+    rig.pass(Duration::from_mins(10)).await;
+    let sent = rig.seqs();
+    assert_eq!(sent.len(), 1);
+    rig.ask("a", WebhookStep::Resume).await;
+    rig.pass(Duration::from_secs(1)).await;
+    assert_eq!(
+        (rig.seqs(), rig.reading("a").left_alone_until),
+        ([&sent[..], &rig.wanted(None)].concat(), None)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_before_its_time_that_fails_too_parks_nothing() {
+    let rig = Rig::new().await;
+    rig.rule(one_event_fails(500));
+    rig.event(9000).await;
+    rig.until_seen(SCHEDULE.len() - 1).await;
+    for step in [WebhookStep::Pause, WebhookStep::Resume] {
+        rig.ask("a", step).await;
+    }
+    rig.until_seen(SCHEDULE.len()).await;
+    rig.pass(Duration::from_secs(1)).await;
+    assert!(rig.webhook("a").parked.is_empty());
+    rig.until("a parked event", |webhook| !webhook.parked.is_empty()).await;
+    assert_eq!(rig.seen().len(), SCHEDULE.len() + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_what_waits_for_a_resumption_that_counts_which_is_wanted() {
+    let rig = Rig::new().await;
+    rig.ask("a", WebhookStep::Pause).await;
+    rig.pass(Duration::from_hours(8)).await;
+    assert_eq!((rig.reading("a").lag_events, rig.reading("a").lag), (0, Duration::ZERO));
+    rig.event(9000).await;
+    rig.pass(Duration::from_mins(1)).await;
+    assert_eq!((rig.reading("a").lag_events, rig.reading("a").lag), (2, Duration::from_mins(1)));
+    assert!(rig.seen().is_empty());
+}

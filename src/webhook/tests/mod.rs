@@ -5,6 +5,7 @@ mod delivering;
 mod endpoints;
 mod failing;
 mod over_http;
+mod owners;
 mod parking;
 mod reloading;
 mod replaying;
@@ -191,8 +192,12 @@ impl Rig {
     }
 
     async fn with(endpoints: Vec<Endpoint>) -> Self {
+        Self::over(MemoryDisk::default(), endpoints).await
+    }
+
+    /// Over a log of before.
+    async fn over(disk: MemoryDisk, endpoints: Vec<Endpoint>) -> Self {
         let clock = Clock::virtual_from(EPOCH);
-        let disk = MemoryDisk::default();
         let receivers = Receivers::new(clock);
         let mut rig = Self { disk, clock, receivers, endpoints, at_work: None, seed: 1 };
         rig.start().await;

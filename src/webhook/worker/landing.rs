@@ -79,6 +79,7 @@ impl Run {
         let (endpoint, seq) = (self.it.endpoint.name.clone(), record.envelope.seq);
         tracing::debug!(%endpoint, %seq, reason = %ended.reason, "a webhook was not delivered");
         let leave_alone = ended.leave_alone(now);
+        let early = self.lanes(replay).is_early(lane, now);
         let tries = self.lanes(replay).failed_tries(lane) + 1;
         let fresh = tries == 1;
         if let Some(since) = self.health.failed(now, fresh, leave_alone)
@@ -89,8 +90,8 @@ impl Run {
         if ended.result == AttemptResult::Gone {
             self.submit(WebhookStep::Gone { reason: ended.reason.clone() }).await;
         }
-        let pause = if ended.result == AttemptResult::Gone {
-            // It is tried again when somebody resumes the endpoint.
+        let pause = if early || ended.result == AttemptResult::Gone {
+            // It is tried again in its own time, or when somebody resumes the endpoint.
             Some(TRY_AGAIN)
         } else {
             schedule::pause(tries, &mut self.it.chance)
@@ -184,7 +185,7 @@ impl Run {
                 delivered: run.delivered,
                 failed: run.failed,
             }),
-            seen: self.seen,
+            seen: self.state.head,
         };
         self.noted_at = self.it.clock.now();
         if self.submit(WebhookStep::Checkpoint(checkpoint)).await {
