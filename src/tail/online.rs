@@ -265,7 +265,9 @@ async fn one_stream(
                 own if own.starts_with("stream.") => {}
                 _ => printer.event(&data)?,
             }
-            *after = Some(id);
+            if !id.is_empty() {
+                *after = Some(id);
+            }
         }
         printer.flush()?;
     }

@@ -11,7 +11,7 @@ const LONGEST_FRAME: usize = 4 * 1024 * 1024;
 /// A frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frame {
-    /// Where to go on from.
+    /// Where to go on from; empty in a `stream.opened` that a reset follows.
     pub id: String,
     /// What it is.
     pub event: String,
@@ -91,7 +91,9 @@ impl Parser {
 
     fn frame(&mut self) -> Result<Option<Frame>, NotOurs> {
         match (self.id.take(), self.event.take(), self.data.take()) {
-            (Some(id), Some(event), Some(data)) => Ok(Some(Frame { id, event, data })),
+            (id, Some(event), Some(data)) if id.is_some() || event == "stream.opened" => {
+                Ok(Some(Frame { id: id.unwrap_or_default(), event, data }))
+            }
             // A comment and its empty line.
             (None, None, None) => Ok(None),
             parts => Err(wrong(&format!("a frame lacks a part: {}", shortened(&format!("{parts:?}"))))),

@@ -1,4 +1,5 @@
-//! How frames are written. Every frame has `data` and, but for the first `retry`, an `id`.
+//! How frames are written. Every frame has `data` and an `id`, but for a first one that a reset follows: who
+//! lost the connection between the two would go on from the head and never hear of the reset.
 //!
 //! Some clients take a frame without data for nothing, others for a new place: with data all agree.
 
@@ -30,13 +31,17 @@ pub(super) fn opening(log: Extent, start: Start, retry: Duration) -> String {
         resumed_from: Option<Seq>,
     }
     let (cursor, resumed_from) = match start {
-        Start::Live | Start::Lost(_) => (log.head, None),
-        Start::Resumed(after) => (after, Some(after)),
+        Start::Live => (Some(log.head), None),
+        Start::Lost(_) => (None, None),
+        Start::Resumed(after) => (Some(after), Some(after)),
     };
     let log_id = format!("{:08x}", log.log_id);
     let opened = Opened { log_id: &log_id, head: log.head, oldest: log.oldest, resumed_from };
     let mut out = format!("retry: {}\n", retry.as_millis());
-    frame(&mut out, log.log_id, cursor, "stream.opened", &json(&opened));
+    match cursor {
+        Some(cursor) => frame(&mut out, log.log_id, cursor, "stream.opened", &json(&opened)),
+        None => fields(&mut out, "stream.opened", &json(&opened)),
+    }
     out
 }
 
@@ -82,7 +87,12 @@ pub(super) fn closing(log_id: u32, cursor: Seq, reason: &str, retry: Duration) -
 
 fn frame(out: &mut String, log_id: u32, seq: Seq, name: &str, data: &str) {
     // Writing to a String does not fail.
-    let _ = write!(out, "id: {log_id:08x}.{seq}\nevent: {name}\ndata: {data}\n\n");
+    let _ = writeln!(out, "id: {log_id:08x}.{seq}");
+    fields(out, name, data);
+}
+
+fn fields(out: &mut String, name: &str, data: &str) {
+    let _ = write!(out, "event: {name}\ndata: {data}\n\n");
 }
 
 fn json<T: Serialize>(data: &T) -> String {
