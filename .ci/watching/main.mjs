@@ -8,12 +8,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { TOKEN, caddy, freePorts, launch, logOf, nginx, service, simulatedPve, until } from "./processes.mjs";
 import { receiver } from "./receiver.mjs";
-import { chromium, curl, eventSource, undici } from "./subscribers.mjs";
+import { chromium, curl, eventSource, fetching, npms, undicis } from "./subscribers.mjs";
 
 const seconds = Number(process.argv[2]);
 const require = createRequire(resolve("target/ci/watch/package.json"));
 const library = (name) => import(pathToFileURL(require.resolve(name)));
-const { EventSource } = await library("eventsource");
+const sources = { npm: npms((await library("eventsource")).EventSource), undici: undicis(await library("undici")) };
 const { Webhook } = await library("standardwebhooks");
 const playwright = require("playwright-core");
 
@@ -63,11 +63,15 @@ async function play() {
   browser = await launch(playwright);
   const all = "/events?from=earliest";
   for (const [way, base] of [["directly", direct], ["through Caddy", viaCaddy], ["through nginx", viaNginx]]) {
-    subscribers.set(`fetch ${way}`, undici(base + all));
+    subscribers.set(`fetch ${way}`, fetching(base + all));
     subscribers.set(`curl ${way}`, curl(base + all));
-    subscribers.set(`EventSource of npm ${way}`, await eventSource(base + all, `${direct}/follow.js`, EventSource));
+    for (const [whose, EventSource] of Object.entries(sources))
+      subscribers.set(`EventSource of ${whose} ${way}`, await eventSource(base + all, `${direct}/follow.js`, EventSource));
     subscribers.set(`EventSource of Chromium ${way}`, await chromium(browser, `${base}/`));
   }
+  const packed = await fetch(viaNginx + all, { signal: AbortSignal.timeout(5_000) });
+  expect(packed.headers.get("content-encoding") === "gzip", "nginx does not compress the stream");
+  await packed.body.cancel();
   const tabs = [...subscribers.values()].filter((it) => it.tab);
   const shows = (text) => until(`each page to say "${text}"`, async () => {
     const said = await Promise.all(tabs.map(({ tab }) => tab.locator("#connection").textContent()));

@@ -34,8 +34,8 @@ class Frames {
   }
 }
 
-/** Node's fetch, which is undici. */
-export function undici(url) {
+/** Node's fetch. */
+export function fetching(url) {
   const record = [], stop = new AbortController();
   const run = async () => {
     const frames = new Frames(record);
@@ -70,15 +70,34 @@ export function curl(url) {
   return { record: () => record, stop: () => { stopped = true; child.kill(); } };
 }
 
-/** The snippet that the service itself serves, on the EventSource of npm. */
-export async function eventSource(url, snippetUrl, EventSource) {
-  globalThis.EventSource = class extends EventSource {
+/** The EventSource of npm, which can be told how to fetch. */
+export const npms = (EventSource) => class extends EventSource {
+  constructor(url) {
+    super(url, { fetch: (input, init) => fetch(input, { ...init, headers: { ...init.headers, ...authorized } }) });
+  }
+};
+
+/** That of undici, which can be told what carries its requests. */
+export function undicis({ Agent, EventSource }) {
+  const carrier = new Agent().compose((dispatch) => (options, handler) => {
+    const headers = Array.isArray(options.headers)
+      ? [...options.headers, ...Object.entries(authorized).flat()] : { ...options.headers, ...authorized };
+    return dispatch({ ...options, headers }, handler);
+  });
+  return class extends EventSource {
     constructor(url) {
-      super(url, { fetch: (input, init) => fetch(input, { ...init, headers: { ...init.headers, ...authorized } }) });
+      super(url, { dispatcher: carrier });
     }
   };
+}
+
+/** The snippet that the service itself serves, on one of these. */
+export async function eventSource(url, snippetUrl, EventSource) {
   const source = await (await fetch(snippetUrl, { headers: authorized })).text();
-  const { follow } = await import(`data:text/javascript,${encodeURIComponent(source)}`);
+  globalThis.sources ??= [];
+  const nth = globalThis.sources.push(EventSource) - 1;
+  const its = `const EventSource = globalThis.sources[${nth}];\n${source}`;
+  const { follow } = await import(`data:text/javascript,${encodeURIComponent(its)}`);
   const record = [];
   const handlers = Object.fromEntries(types.map((type) => [type, (_, message) => record.push(message.lastEventId)]));
   const stop = follow(url, handlers);

@@ -23,7 +23,9 @@ function arrange(place, nodes) {
 
 /** The answer, or an error with the status and, if the service itself said no, its problem document. */
 async function answer(path, options = {}) {
-  const response = await fetch(path, options);
+  // What is written may take as long as a container; what is read on a dead connection would wait for ever.
+  const signal = AbortSignal.timeout(options.method ? 120_000 : 15_000);
+  const response = await fetch(path, { signal, ...options });
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
   const error = new Error(problem.detail ?? `${response.status} ${response.statusText}`);

@@ -63,6 +63,16 @@ fn variables_are_what_the_linter_expects() {
     });
 }
 
+/// Whether a label is left in what a query gives.
+fn keeps(expr: &str, label: &str) -> bool {
+    let mut kept = expr.split(" by (").skip(1).filter_map(|rest| rest.split(')').next()).peekable();
+    let aggregates = ["sum ", "sum(", "max ", "min ", "count("].iter().any(|word| expr.contains(word));
+    match kept.peek() {
+        Some(_) => kept.all(|labels| labels.split(", ").any(|it| it == label)),
+        None => !aggregates,
+    }
+}
+
 #[test]
 fn a_panel_says_what_it_shows() {
     each(|name, dashboard| {
@@ -83,7 +93,12 @@ fn a_panel_says_what_it_shows() {
             assert!(!targets.is_empty(), "{place}");
             for target in targets {
                 assert_eq!(target["datasource"]["uid"], "${datasource}", "{place}");
-                assert!(target["legendFormat"].as_str().is_some_and(|text| !text.is_empty()), "{place}");
+                let legend = target["legendFormat"].as_str().expect("a legend");
+                assert!(!legend.is_empty(), "{place}");
+                let expr = target["expr"].as_str().expect("an expr");
+                for label in legend.split("{{").skip(1).filter_map(|rest| rest.split("}}").next()) {
+                    assert!(keeps(expr, label), "{place}: the legend has {label}, and the query has not");
+                }
             }
         }
     });
