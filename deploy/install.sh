@@ -157,7 +157,8 @@ allow() {
 
 make_roles() {
     local files vmids storages bridges it
-    role WarmPool 'VM.Audit VM.Allocate VM.PowerMgmt VM.Config.Network VM.Config.Options'
+    # Pool.Audit is for doctor alone: it sees by it whether the resource pool is there.
+    role WarmPool 'VM.Audit VM.Allocate VM.PowerMgmt VM.Config.Network VM.Config.Options Pool.Audit'
     role WarmTemplate 'VM.Audit VM.Clone'
     role WarmStore 'Datastore.AllocateSpace Datastore.Audit'
     allow "/pool/$pool" WarmPool

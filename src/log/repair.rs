@@ -11,7 +11,7 @@ use super::disk::{Directory, Disk, write_all_at};
 use super::error::{Flaw, OpenError};
 use super::layout::{self, Segment, io_error, segment_name};
 use super::line::{self, FORMAT, Header, RECORD_START, Raw};
-use super::open::Options;
+use super::open::{Options, create_private};
 use super::snapshot::Snapshot;
 use super::walk::{Chain, Lines};
 use super::writer::{Start, Writer};
@@ -47,7 +47,9 @@ pub struct LeftOut {
 /// Writes what is whole in `dir` into `into`, which must not hold a log. `log_id` is the new log's name; random.
 pub fn repair(dir: &Path, into: &Path, log_id: u32, build: &str) -> Result<RepairReport, OpenError> {
     let io = |doing, source| OpenError::Io { doing, path: into.to_owned(), source };
-    std::fs::create_dir_all(into).map_err(|source| io("create", source))?;
+    if !into.exists() {
+        create_private(into).map_err(|source| io("create", source))?;
+    }
     let _lock = super::lock::DirLock::take(into)?;
     repair_on(&Directory::new(dir), Arc::new(Directory::new(into)), log_id, build)
 }

@@ -155,6 +155,14 @@ impl Row {
         Some(Timestamp(seconds.checked_mul(1000)?))
     }
 
+    /// The texts of fields that are numbered: `net0`, `net1` …
+    pub(super) fn numbered(&self, stem: &str) -> BTreeMap<String, String> {
+        let is_one =
+            |field: &&String| field.strip_prefix(stem).is_some_and(|number| number.parse::<u16>().is_ok());
+        let named = |field: &String| Some((field.clone(), self.text(field)?));
+        self.fields.keys().filter(is_one).filter_map(named).collect()
+    }
+
     /// The names in the object under `field`, which PVE leaves out when there are none.
     pub(super) fn names_under(&self, field: &str) -> BTreeSet<String> {
         match self.fields.get(field) {

@@ -248,6 +248,11 @@ impl Pve {
         Ok(row.names_under(path))
     }
 
+    /// The resource pools that the token may see, which takes `Pool.Audit` on each.
+    pub async fn resource_pools(&self) -> Result<BTreeSet<String>, Error> {
+        self.rows(None, "/pools", &[]).await?.iter().map(|row| row.needed_text("poolid")).collect()
+    }
+
     /// The node that a guest is on, as far as the token may see it.
     pub async fn find(&self, vmid: Vmid) -> Result<Option<Node>, Error> {
         Ok(self.guests().await?.into_iter().find(|guest| guest.vmid == vmid).map(|guest| guest.node))

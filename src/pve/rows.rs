@@ -3,14 +3,13 @@
 //! Only what the pool reads is here; what PVE adds is ignored, and what it leaves out is `None`. Nothing
 //! here concludes anything: a list may lag behind, and an absent row may be a missing right.
 
+use std::collections::BTreeMap;
+
 use super::answer::Row;
 use super::error::Error;
 use super::task;
 use crate::domain::ids::{Node, Upid, Vmid};
 use crate::domain::time::Timestamp;
-
-/// Network interfaces that a container may have.
-const MAX_INTERFACES: u32 = 32;
 
 /// A node of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +82,8 @@ pub struct CtConfig {
     pub digest: Option<String>,
     /// Its volume; none while a clone has not made it.
     pub rootfs: Option<String>,
+    /// Its other mount points, `mp0` and so on: a volume, or a path of the node.
+    pub mounts: BTreeMap<String, String>,
     /// The bridges that its network interfaces are on.
     pub bridges: Vec<String>,
 }
@@ -188,7 +189,8 @@ impl CtConfig {
             protection: row.is_set("protection"),
             digest: row.text("digest"),
             rootfs: row.text("rootfs"),
-            bridges: (0..MAX_INTERFACES).filter_map(|at| bridge(&row.text(&format!("net{at}"))?)).collect(),
+            mounts: row.numbered("mp"),
+            bridges: row.numbered("net").values().filter_map(|interface| bridge(interface)).collect(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::ct::Ct;
+use super::ct::{Ct, storage_of};
 use super::model::{Context, Model};
 use super::reply::{Done, Halt, data};
 use super::tasks::{CloneWork, Exit, Work};
@@ -102,14 +102,17 @@ impl Model {
             return Err(Halt::because("Full clone of a running container is only possible from a snapshot"));
         }
         let volume = source.get("rootfs").unwrap_or_default();
-        let name = volume.split(',').next().unwrap_or_default();
+        if let Some((option, _)) = source.volumes().find(|(_, volume)| volume.starts_with('/')) {
+            return Err(Halt::because(format!("unable to clone mountpoint '{option}' (type bind)")));
+        }
         let own = source.storage().unwrap_or_default();
         if !full {
             if context.get("storage").is_some() {
                 return Err(Halt::because("parameter 'storage' not allowed for linked clones"));
             }
-            let linkable = self.storages.get(own).is_some_and(|storage| storage.linkable);
-            if !linkable || !source.is("template") {
+            let cannot = |(_, volume): &(&str, &str)| !source.is("template") || !self.is_linkable(volume);
+            if let Some((_, volume)) = source.volumes().find(cannot) {
+                let name = volume.split(',').next().unwrap_or_default();
                 return Err(Halt::because(format!("Linked clone feature for '{name}' is not available")));
             }
         }
@@ -118,8 +121,11 @@ impl Model {
         {
             return Err(Halt::because(format!("can't clone CT to node '{target}' (CT uses local storage)")));
         }
+        for (_, volume) in source.volumes() {
+            let storage = context.get("storage").or(storage_of(volume)).unwrap_or_default();
+            self.require(context, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
+        }
         let storage = context.get("storage").unwrap_or(own);
-        self.require(context, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
         if let Some(bridge) = source.bridge() {
             self.require(context, &format!("/sdn/zones/localnetwork/{bridge}"), &["SDN.Use"])?;
         }

@@ -102,7 +102,16 @@ impl Ct {
 
     /// The name of the storage that holds its root file system.
     pub(super) fn storage(&self) -> Option<&str> {
-        self.get("rootfs").and_then(|volume| volume.split_once(':')).map(|(storage, _)| storage)
+        self.get("rootfs").and_then(storage_of)
+    }
+
+    /// Its root file system and its mount points, by their options.
+    pub(super) fn volumes(&self) -> impl Iterator<Item = (&str, &str)> {
+        let is_mount = |option: &str| {
+            option == "rootfs" || option.strip_prefix("mp").is_some_and(|number| number.parse::<u8>().is_ok())
+        };
+        let texts = self.config.iter().map(|(option, text)| (option.as_str(), text.as_str()));
+        texts.filter(move |(option, _)| is_mount(option))
     }
 
     /// The bridge of its first network interface.
@@ -134,6 +143,11 @@ impl Ct {
         map.insert("digest".to_owned(), json!(self.digest()));
         Value::Object(map)
     }
+}
+
+/// The storage of a volume; none if it is a path of the node.
+pub(super) fn storage_of(volume: &str) -> Option<&str> {
+    volume.split_once(':').map(|(storage, _)| storage).filter(|storage| !storage.contains('/'))
 }
 
 /// Options as the API shows them: numbers as numbers, a newline behind the description.

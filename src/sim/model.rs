@@ -214,6 +214,7 @@ impl Model {
             Route::NextId => self.next_id(context),
             Route::ClusterStatus => Ok(self.cluster_status()),
             Route::Permissions => Ok(self.permissions(context)),
+            Route::Pools => Ok(self.pool_list(context)),
             Route::CtList => Ok(self.ct_list(context)),
             Route::QemuList => Ok(self.qemu_list(context)),
             Route::CtConfig => self.ct_config(context),

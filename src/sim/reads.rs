@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ct::Ct;
+use super::ct::{Ct, storage_of};
 use super::model::{Context, Model};
 use super::reply::{Done, Halt, data};
 
@@ -41,8 +41,7 @@ impl Model {
 
     pub(super) fn ct_feature(&self, context: &Context) -> Done {
         let ct = self.ct_on(context.node(), context.vmid().unwrap_or_default())?;
-        let linkable =
-            ct.storage().and_then(|name| self.storages.get(name)).is_some_and(|storage| storage.linkable);
+        let linkable = ct.volumes().all(|(_, volume)| self.is_linkable(volume));
         let has = match context.get("feature") {
             Some("clone") => linkable && ct.is("template"),
             Some("snapshot") => linkable && !ct.is("template"),
@@ -56,6 +55,11 @@ impl Model {
             None => false,
         };
         Ok(data(json!({ "hasFeature": u8::from(has) })))
+    }
+
+    /// Whether the storage of a volume can make linked clones of it.
+    pub(super) fn is_linkable(&self, volume: &str) -> bool {
+        storage_of(volume).and_then(|name| self.storages.get(name)).is_some_and(|storage| storage.linkable)
     }
 
     pub(super) fn qemu_list(&self, context: &Context) -> Value {

@@ -20,6 +20,7 @@ impl Model {
             | Route::Resources
             | Route::NextId
             | Route::Permissions
+            | Route::Pools
             | Route::CtList
             | Route::QemuList
             | Route::TaskList
@@ -85,6 +86,11 @@ impl Model {
     /// Refuses changes while the cluster has no quorum.
     pub(super) fn check_quorum(&self) -> Result<(), Halt> {
         if self.quorate { Ok(()) } else { Err(Halt::because("cluster not ready - no quorum?")) }
+    }
+
+    pub(super) fn pool_list(&self, context: &Context) -> Value {
+        let seen = self.pools.keys().filter(|name| self.may(context, &format!("/pool/{name}"), "Pool.Audit"));
+        data(seen.map(|name| json!({ "poolid": name })).collect())
     }
 
     pub(super) fn permissions(&self, context: &Context) -> Value {

@@ -14,6 +14,7 @@ pub(super) enum Route {
     NextId,
     ClusterStatus,
     Permissions,
+    Pools,
     CtList,
     CtConfig,
     CtPending,
@@ -70,6 +71,7 @@ pub(super) fn find(method: &str, path: &str) -> Option<Routed> {
         ("GET", ["cluster", "nextid"]) => return Some(plain(Route::NextId)),
         ("GET", ["cluster", "status"]) => return Some(plain(Route::ClusterStatus)),
         ("GET", ["access", "permissions"]) => return Some(plain(Route::Permissions)),
+        ("GET", ["pools"]) => return Some(plain(Route::Pools)),
         (_, ["nodes", node, rest @ ..]) => (*node, rest),
         _ => return None,
     };
@@ -140,6 +142,7 @@ impl Route {
                 | Self::Resources
                 | Self::NextId
                 | Self::Permissions
+                | Self::Pools
                 | Self::CtConfig
                 | Self::CtPending
                 | Self::TaskList
@@ -251,7 +254,8 @@ impl Route {
             | Self::SnapshotList
             | Self::TaskStatus
             | Self::TaskStop
-            | Self::StorageStatus => &[],
+            | Self::StorageStatus
+            | Self::Pools => &[],
         }
     }
 

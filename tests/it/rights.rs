@@ -9,7 +9,8 @@ use serde_json::json;
 use crate::world::{EPOCH, World};
 
 const TOKEN: &str = "narrow@pve!pool";
-/// What the token may do, but only with what is in its resource pool.
+/// What the token may do, but only with what is in its resource pool; `Pool.Audit`, which the installer adds, is
+/// for doctor alone.
 const IN_THE_POOL: [&str; 5] =
     ["VM.Audit", "VM.Allocate", "VM.PowerMgmt", "VM.Config.Network", "VM.Config.Options"];
 

@@ -24,7 +24,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("config", &["domain"]),
     ("logging", &["config"]),
     ("notify", &["clock"]),
-    ("cli", &["clock", "config", "domain", "engine", "explain", "http", "log", "pve", "tail"]),
+    ("cli", &["clock", "config", "domain", "engine", "explain", "http", "log", "pve", "tail", "webhook"]),
 ];
 
 /// Files that are longer than the rest, and why.

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::finding::Finding;
@@ -17,6 +18,9 @@ const LEAST_SPACE: u64 = 128 << 20;
 /// A year of a busy pool.
 const GOOD_SPACE: u64 = 1 << 30;
 
+/// Why the data directory must be writable.
+const ONLY_THEN: &str = "nothing is answered before its event is in the log there";
+
 /// Where a file system keeps what is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -28,14 +32,52 @@ pub(super) enum Kind {
     Network,
 }
 
-/// The data directory.
-pub(super) fn data_dir(dir: &Path) -> Vec<Finding> {
+/// Who a service runs as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) user: u32,
+    pub(super) group: u32,
+}
+
+impl Account {
+    /// The one that the unit names, if there is such a user here. Whoever is not root looks with his own eyes.
+    pub(super) fn of_the_service() -> Option<Self> {
+        rustix::process::geteuid()
+            .is_root()
+            .then(|| Self::listed(&std::fs::read_to_string("/etc/passwd").ok()?))?
+    }
+
+    /// `sandbox-pool` in a table of users.
+    pub(super) fn listed(passwd: &str) -> Option<Self> {
+        let mut fields =
+            passwd.lines().find_map(|line| line.strip_prefix("sandbox-pool:"))?.split(':').skip(1);
+        Some(Self { user: fields.next()?.parse().ok()?, group: fields.next()?.parse().ok()? })
+    }
+
+    /// Whether it may read and write a file, and enter a directory.
+    fn may_use(self, what: &std::fs::Metadata) -> bool {
+        let needed = if what.is_dir() { 0o7 } else { 0o6 };
+        let class = if what.uid() == self.user {
+            6
+        } else if what.gid() == self.group {
+            3
+        } else {
+            0
+        };
+        what.mode() >> class & needed == needed
+    }
+}
+
+/// The data directory of a service, which may run as somebody else than whoever looks.
+pub(super) fn data_dir(dir: &Path, service: Option<Account>) -> Vec<Finding> {
     let place = existing(dir);
     let will_be = if place == dir { "" } else { ", made at the first start," };
     let mut findings = Vec::new();
     match sync_rate(&place) {
         Ok(rate) => {
-            findings.push(Finding::ok("data-dir", format!("{}{will_be} can be written", dir.display())));
+            let well = || Finding::ok("data-dir", format!("{}{will_be} can be written", dir.display()));
+            let alien = service.and_then(|service| alien(dir, service));
+            findings.push(alien.or_else(|| open_to_all(dir)).unwrap_or_else(well));
             findings.push(syncs(rate));
         }
         Err(error) => findings.push(unwritable(dir, &place, &error)),
@@ -50,6 +92,39 @@ pub(super) fn data_dir(dir: &Path) -> Vec<Finding> {
     findings
 }
 
+/// What in the directory the service may not use, as after a copy or a start by root, who may use everything.
+fn alien(dir: &Path, service: Account) -> Option<Finding> {
+    let below = std::fs::read_dir(dir).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut paths: Vec<PathBuf> = below.collect();
+    paths.sort();
+    paths.insert(0, dir.to_owned());
+    let (path, what) = paths.into_iter().find_map(|path| {
+        let what = std::fs::metadata(&path).ok().filter(|what| !service.may_use(what))?;
+        Some((path, what))
+    })?;
+    Some(unusable(dir, &path, what.uid(), what.mode() & 0o777))
+}
+
+/// Something there that the service may not use.
+pub(super) fn unusable(dir: &Path, path: &Path, owner: u32, mode: u32) -> Finding {
+    let found = format!(
+        "{} is of user {owner} with mode {mode:04o}: the service's own user sandbox-pool may not write it",
+        path.display()
+    );
+    let dir = dir.display();
+    let mend = format!("chown -R sandbox-pool: {dir} && chmod -R u=rwX,go= {dir}");
+    Finding::fail("data-dir", found, ONLY_THEN).mend(mend)
+}
+
+/// Whether everybody on this machine may look into it.
+fn open_to_all(dir: &Path) -> Option<Finding> {
+    let mode = std::fs::metadata(dir).ok()?.mode() & 0o777;
+    let found = format!("{} has mode {mode:04o}: everybody on this machine may look into it", dir.display());
+    let why = "the log holds what callers sent as metadata";
+    (mode & 0o007 != 0)
+        .then(|| Finding::warn("data-dir", found, why).mend(format!("chmod 0700 {}", dir.display())))
+}
+
 /// The directory, or the nearest above it that is there.
 fn existing(dir: &Path) -> PathBuf {
     let there = dir.ancestors().find(|path| path.exists());
@@ -58,8 +133,7 @@ fn existing(dir: &Path) -> PathBuf {
 
 fn unwritable(dir: &Path, place: &Path, error: &std::io::Error) -> Finding {
     let found = format!("{} cannot be written: {error}", place.display());
-    let why = "nothing is answered before its event is in the log there";
-    let finding = Finding::fail("data-dir", found, why);
+    let finding = Finding::fail("data-dir", found, ONLY_THEN);
     if error.kind() == ErrorKind::NotADirectory {
         return finding.mend("sandbox-pool settings | grep POOL_DATA_DIR");
     }

@@ -20,9 +20,11 @@ use clap::Args;
 
 use super::place::sources;
 use super::say;
+use crate::causes;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigErrors, Flags, Warning};
+use crate::config::{Config, ConfigErrors, Flags, Warning, WebhookConfig};
 use crate::pve::Pve;
+use crate::webhook::Endpoint;
 
 pub use finding::{Finding, Level, Report};
 
@@ -44,7 +46,8 @@ impl Doctor {
             Ok((config, warnings)) => {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let checks = runtime.context("cannot start the runtime")?.block_on(examine(&config))?;
-                Report::of(settings(&warnings).into_iter().chain(checks).collect())
+                let settings = settings(&warnings).into_iter().chain(webhooks(&config.webhooks));
+                Report::of(settings.chain(checks).collect())
             }
             Err(errors) => Report::of(wrong_settings(&errors)),
         };
@@ -67,7 +70,7 @@ async fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
         there.0 + 500 - (asked.0 + half)
     });
     let mut findings = pve::examine(config, &Pve::new(std::sync::Arc::new(transport)), ahead).await;
-    findings.extend(here::data_dir(&config.data_dir));
+    findings.extend(here::data_dir(&config.data_dir, here::Account::of_the_service()));
     findings.push(match here::listen(config.listen) {
         Some(finding) => finding,
         None => here::taken(config.listen, served_by(config.listen).await.as_deref()),
@@ -94,9 +97,29 @@ fn settings(warnings: &[Warning]) -> Vec<Finding> {
     warnings.iter().map(warned).collect()
 }
 
+/// Why wrong settings matter.
+const NO_START: &str = "the service does not start with it";
+
+/// The webhook endpoints, if there are any.
+fn webhooks(config: &WebhookConfig) -> Option<Finding> {
+    let (setting, mend) = match (&config.file, &config.endpoint) {
+        (Some(file), _) => {
+            let path = file.path.display();
+            ("WEBHOOKS_FILE", format!("editor {path}   # deploy/webhooks.example.toml has every key"))
+        }
+        (None, Some(_)) => ("WEBHOOK_URL", "sandbox-pool settings | grep WEBHOOK".to_owned()),
+        (None, None) => return None,
+    };
+    let finding = match Endpoint::load(config, &|path| std::fs::read_to_string(path)) {
+        Ok(endpoints) => Finding::ok("webhooks", format!("{} endpoints", endpoints.len())),
+        Err(error) => Finding::fail("webhooks", causes::chain(&error), NO_START).mend(mend),
+    };
+    Some(finding.of(setting))
+}
+
 fn wrong_settings(errors: &ConfigErrors) -> Vec<Finding> {
     let wrong = |error: &crate::config::ConfigError| {
-        Finding::fail("settings", error.to_string(), "the service does not start with it")
+        Finding::fail("settings", error.to_string(), NO_START)
             .of(error.setting)
             .mend(format!("sandbox-pool settings | grep -F {}", error.setting))
     };

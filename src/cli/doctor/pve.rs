@@ -48,7 +48,7 @@ pub(super) async fn examine(config: &Config, pve: &Pve, ahead: Ahead) -> Vec<Fin
         it.findings.push(clock(ahead));
         it.look_around().await;
     } else {
-        for check in ["pve-version", "clock", "node", "privileges", "template", "storage"] {
+        for check in ["pve-version", "clock", "node", "privileges", "resource-pool", "template", "storage"] {
             it.findings.push(Finding::skip(check, "not looked at: PVE does not answer"));
         }
     }
@@ -160,16 +160,38 @@ impl Examination<'_> {
             Some(pool) => format!("/pool/{pool}"),
             None => "/vms".to_owned(),
         };
-        self.privileges(rights::GUESTS, &path).await;
+        let has = self.privileges(rights::GUESTS, &path).await;
+        if let Some(pool) = &self.config.settings.resource_pool {
+            self.findings.push(self.resource_pool(pool, &has).await.of(pool));
+        }
         match self.pve.guests().await {
             Ok(guests) => self.guests = Some(guests),
             Err(error) => self.findings.push(unlisted("template", "guests", &error)),
         }
         if self.config.settings.templates.is_empty() {
-            let found = "none is configured; each is looked at when it is first asked for";
-            self.findings.push(Finding::ok("template", found));
+            let found = "none is configured: nothing is kept warm before it was asked for once";
+            let why = "the first sandbox of each template is cloned while its caller waits";
+            let finding = Finding::warn("template", found, why);
+            self.findings
+                .push(finding.mend("pct list   # and set POOL_TEMPLATES to the templates among them"));
         }
         template::examine(self).await;
+    }
+
+    /// Whether the resource pool is there: the access list of one that is not can say whatever it likes.
+    async fn resource_pool(&self, pool: &str, has: &BTreeSet<String>) -> Finding {
+        const CHECK: &str = "resource-pool";
+        const SEES: &str = "Pool.Audit";
+        match self.pve.resource_pools().await {
+            Ok(pools) if pools.contains(pool) => Finding::ok(CHECK, "is there"),
+            Ok(_) if has.contains(SEES) => {
+                let why = "PVE refuses each clone that is to be put into it";
+                Finding::fail(CHECK, "does not exist", why).mend(format!("pveum pool add {pool}"))
+            }
+            Ok(_) => Finding::skip(CHECK, format!("not looked at: it takes {SEES} to see it"))
+                .mend(rights::widen(rights::GUESTS.name, SEES)),
+            Err(error) => unlisted(CHECK, "resource pools", &error),
+        }
     }
 
     /// Whether a node is there and online; says so if it is not.
@@ -240,7 +262,7 @@ pub(super) fn unlisted(check: &'static str, what: &str, error: &Error) -> Findin
         .mend("journalctl -u pveproxy -u pvedaemon -n 50   # on the node")
 }
 
-fn clock(ahead: Ahead) -> Finding {
+pub(super) fn clock(ahead: Ahead) -> Finding {
     let Some(ahead) = ahead else {
         return Finding::skip("clock", "not looked at: PVE's answer does not say what time it is there");
     };

@@ -39,6 +39,11 @@ pub(super) const BRIDGE: Role = Role {
     why: "since PVE 8 whoever clones a container must be allowed to use its bridge",
 };
 
+/// What a role is to allow beside what it does.
+pub(super) fn widen(name: &str, privileges: &str) -> String {
+    format!("pveum role modify {name} --append 1 --privs \"{privileges}\"")
+}
+
 /// Who is to be allowed something.
 #[derive(Clone, Debug)]
 pub(super) struct Who {
@@ -70,9 +75,7 @@ impl Who {
     pub(super) fn allow(&self, role: Role, path: &str) -> Vec<String> {
         let (name, privileges) = (role.name, role.privileges.join(" "));
         vec![
-            format!(
-                "pveum role add {name} --privs \"{privileges}\" || pveum role modify {name} --privs \"{privileges}\""
-            ),
+            format!("pveum role add {name} --privs \"{privileges}\" || {}", widen(name, &privileges)),
             format!("pveum acl modify {path} --roles {name} --users {}", self.user),
             format!("pveum acl modify {path} --roles {name} --tokens '{}'", self.token),
         ]

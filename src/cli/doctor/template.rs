@@ -90,8 +90,7 @@ async fn one(it: &mut Examination<'_>, vmid: Vmid, needs: &mut Needs) {
         Ok(config) => {
             let linked = it.pve.can_link(&row.node, vmid).await.ok();
             it.findings.push(judge(vmid, &config, linked, it.config.settings.clone_mode));
-            let storage = config.rootfs.as_deref().and_then(|volume| volume.split_once(':'));
-            needs.storages.extend(storage.map(|(storage, _)| (storage.to_owned(), row.node.clone())));
+            needs.storages.extend(storages(&config).map(|storage| (storage.to_owned(), row.node.clone())));
             needs.bridges.extend(config.bridges);
         }
         Err(error) if is_silence(error.kind) => {
@@ -103,6 +102,17 @@ async fn one(it: &mut Examination<'_>, vmid: Vmid, needs: &mut Needs) {
             it.findings.push(finding.mend(format!("pct config {vmid}   # on {}", row.node)));
         }
     }
+}
+
+/// The storages that a clone takes space on: those of its root file system and of its mount points.
+fn storages(config: &CtConfig) -> impl Iterator<Item = &str> {
+    let volumes = config.rootfs.iter().chain(config.mounts.values());
+    volumes.filter(|volume| is_volume(volume)).filter_map(|volume| Some(volume.split_once(':')?.0))
+}
+
+/// Whether it is `STORAGE:NAME`, and no path of the node.
+fn is_volume(mount: &str) -> bool {
+    !mount.starts_with('/')
 }
 
 /// What a template's configuration means for clones of it.
@@ -119,17 +129,29 @@ fn judge(vmid: Vmid, config: &CtConfig, linked: Option<bool>, mode: CloneMode) -
             "pct unlock {vmid}   # only if no task of PVE works on it: pvesh get /cluster/tasks"
         ));
     }
+    if let Some((option, path)) = config.mounts.iter().find(|(_, mount)| !is_volume(mount)) {
+        let path = path.split(',').next().unwrap_or_default();
+        let found = format!("{option} is {path} of the node, which PVE does not clone");
+        return unusable(vmid, &found).mend(format!("pct set {vmid} --delete {option}"));
+    }
     let elsewhere = || {
         format!("pct clone {vmid} NEW --full --storage THIN && pct template NEW   # zfs, lvmthin, btrfs, rbd")
+    };
+    let whole = || match storages(config).collect::<BTreeSet<_>>() {
+        names if names.len() > 1 => {
+            let names = names.into_iter().collect::<Vec<_>>().join(", ");
+            format!("one of its storages ({names}) cannot make linked clones")
+        }
+        _ => "its storage cannot make linked clones".to_owned(),
     };
     match (linked, mode) {
         (Some(false), CloneMode::Linked) => {
             let why = "CLONE_MODE=linked refuses full copies";
-            Finding::fail("template", "its storage cannot make linked clones", why).of(vmid).mend(elsewhere())
+            Finding::fail("template", whole(), why).of(vmid).mend(elsewhere())
         }
         (Some(false), CloneMode::Auto) => {
             let why = "each clone copies the whole volume: minutes instead of seconds";
-            Finding::warn("template", "its storage cannot make linked clones", why).of(vmid).mend(elsewhere())
+            Finding::warn("template", whole(), why).of(vmid).mend(elsewhere())
         }
         (Some(true) | None, _) | (Some(false), CloneMode::Full) => {
             let clones = if mode == CloneMode::Full || linked == Some(false) { "full" } else { "linked" };

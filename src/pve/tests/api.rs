@@ -143,7 +143,7 @@ async fn a_vmid_is_free_when_nextid_says_so() {
 #[tokio::test]
 async fn a_container_is_read_with_what_perl_leaves_out() {
     let config = r#"{"data":{"unprivileged":1,"hostname":"c210","protection":1,"tags":"base","onboot":1,
-        "rootfs":"pool:210/vm-210-disk-0.raw,size=1G","digest":"923d","description":"tmpl-text\n"}}"#;
+        "rootfs":"pool:210/vm-210-disk-0.raw,size=1G","mp0":"data:vm-210-disk-0,mp=/srv","digest":"923d","net0":"bridge=vmbr0","description":"tmpl-text\n"}}"#;
     let (pve, _) = script(&[
         ("GET /nodes/pve1/lxc/210/config?current=1", 200, config),
         (
@@ -182,6 +182,8 @@ async fn a_container_is_read_with_what_perl_leaves_out() {
             protection: true,
             digest: Some("923d".to_owned()),
             rootfs: Some("pool:210/vm-210-disk-0.raw,size=1G".to_owned()),
+            mounts: [("mp0".to_owned(), "data:vm-210-disk-0,mp=/srv".to_owned())].into(),
+            bridges: vec!["vmbr0".to_owned()],
             ..CtConfig::default()
         })
     );
