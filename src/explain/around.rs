@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::chapter::close;
 use super::story::Step;
 use super::words::words;
 use crate::domain::event::{Cause, Envelope, Event};
 use crate::domain::ids::{AllocationId, CloneId, InstanceId, Vmid};
+use crate::domain::time::Timestamp;
 
 /// Steps kept of a clone before it is a container: its place in the queue, and refusals.
 const MOST_STEPS: usize = 20;
@@ -29,6 +31,10 @@ struct Coming {
     template: Vmid,
     vmid: Option<Vmid>,
     steps: Vec<Step>,
+    /// Since when it is refused.
+    refused: Option<Timestamp>,
+    /// How long it was, in all.
+    retries_ms: Option<u64>,
 }
 
 impl Step {
@@ -67,6 +73,19 @@ impl Around {
         self.lane.get(&clone_id).map(|clone| clone.steps.as_slice()).unwrap_or_default()
     }
 
+    /// Whether PVE refused a clone of a template, and was not asked again.
+    pub(super) fn is_refused(&self, template: Vmid) -> bool {
+        self.lane.values().any(|clone| clone.template == template && clone.refused.is_some())
+    }
+
+    /// Milliseconds up to now between refusals of a clone and the tries after them.
+    pub(super) fn retries_ms(&self, clone_id: CloneId, now: Timestamp) -> Option<u64> {
+        let Coming { refused, retries_ms, .. } = self.lane.get(&clone_id)?;
+        let (mut sum, mut since) = (*retries_ms, *refused);
+        close(&mut sum, &mut since, now);
+        sum
+    }
+
     /// Milliseconds that the clone of a container took.
     pub(super) fn made_in_ms(&self, vmid: Vmid) -> Option<u64> {
         self.made.get(&vmid).copied()
@@ -98,18 +117,17 @@ impl Around {
                     // Writing to a String does not fail.
                     let _ = write!(step.words, " In the queue before it: {before}.");
                 }
-                self.lane.insert(it.clone_id, Coming { template: it.template, vmid: None, steps });
+                self.lane.insert(it.clone_id, Coming { steps, ..Coming::of(it.template) });
             }
             Event::CloneStarted(it) => {
-                let template = it.template;
-                let fresh = || Coming { template, vmid: None, steps: Vec::new() };
-                let clone = self.lane.entry(it.clone_id).or_insert_with(fresh);
+                let clone = self.lane.entry(it.clone_id).or_insert_with(|| Coming::of(it.template));
                 clone.vmid = Some(it.vmid);
+                close(&mut clone.retries_ms, &mut clone.refused, envelope.at);
                 clone.note(envelope);
             }
             Event::CloneRetryScheduled(it) => {
                 if let Some(clone) = self.lane.get_mut(&it.clone_id) {
-                    clone.vmid = None;
+                    (clone.vmid, clone.refused) = (None, Some(envelope.at));
                     clone.note(envelope);
                 }
             }
@@ -138,6 +156,10 @@ impl Around {
 }
 
 impl Coming {
+    fn of(template: Vmid) -> Self {
+        Self { template, vmid: None, steps: Vec::new(), refused: None, retries_ms: None }
+    }
+
     fn note(&mut self, envelope: &Envelope) {
         if self.steps.len() < MOST_STEPS {
             self.steps.extend(Step::of(envelope));

@@ -48,6 +48,7 @@ pub(super) struct Tale {
 #[derive(Debug, Default)]
 struct Marks {
     in_line: Option<Timestamp>,
+    refused: Option<Timestamp>,
     ready: Option<Timestamp>,
     handed: Option<Timestamp>,
     held: Option<Timestamp>,
@@ -55,7 +56,7 @@ struct Marks {
 }
 
 /// Adds what went by since a mark, and takes the mark away.
-fn close(sum: &mut Option<u64>, mark: &mut Option<Timestamp>, at: Timestamp) {
+pub(super) fn close(sum: &mut Option<u64>, mark: &mut Option<Timestamp>, at: Timestamp) {
     if let Some(since) = mark.take() {
         *sum = Some(sum.unwrap_or(0) + ms(since, at));
     }
@@ -152,7 +153,7 @@ impl Draft {
             Event::CloneStarted(_)
             | Event::CloneRetryScheduled(_)
             | Event::CloneSucceeded(_)
-            | Event::CloneFailed(_) => self.made(envelope),
+            | Event::CloneFailed(_) => self.made(envelope, around),
             Event::AllocationQueued(_)
             | Event::Allocated(_)
             | Event::AllocationRequeued(_)
@@ -163,6 +164,19 @@ impl Draft {
             | Event::ContainerRenamed(_)
             | Event::ContainerStarted(_) => self.allocated(envelope, around),
             _ => self.left(envelope),
+        }
+    }
+
+    /// Goes on by an event of the surroundings that holds the chapter up: a clone that it waits for is refused.
+    pub(super) fn overhear(&mut self, envelope: &Envelope) {
+        let (durations, marks) = (&mut self.chapter.durations, &mut self.marks);
+        match &envelope.event {
+            Event::CloneRetryScheduled(_) => marks.refused = marks.refused.or(Some(envelope.at)),
+            Event::CloneStarted(_) => close(&mut durations.retries_ms, &mut marks.refused, envelope.at),
+            _ => {}
+        }
+        if let Some(step) = Step::of(envelope) {
+            self.note(step);
         }
     }
 
@@ -196,13 +210,14 @@ impl Draft {
     }
 
     /// What becomes of a clone.
-    fn made(&mut self, envelope: &Envelope) {
+    fn made(&mut self, envelope: &Envelope, around: &Around) {
         let at = envelope.at;
         match &envelope.event {
-            Event::CloneStarted(_) => {
+            Event::CloneStarted(it) => {
                 let chapter = &mut self.chapter;
                 (chapter.ended_at, chapter.gone, chapter.outcome) = (None, None, Outcome::Creating);
                 chapter.durations.in_line_ms = Some(ms(chapter.begun_at, at));
+                chapter.durations.retries_ms = around.retries_ms(it.clone_id, at);
             }
             Event::CloneSucceeded(it) => {
                 self.chapter.durations.clone_ms = Some(it.duration_ms);
@@ -225,11 +240,13 @@ impl Draft {
                 chapter.instance_id = Some(it.instance_id.clone());
                 chapter.behind = around.line(it.template);
                 marks.in_line = Some(at);
+                marks.refused = around.is_refused(it.template).then_some(at);
                 self.tale.queued = true;
             }
             Event::Allocated(it) => {
                 chapter.instance_id = Some(it.instance_id.clone());
                 close(&mut durations.in_line_ms, &mut marks.in_line, at);
+                close(&mut durations.retries_ms, &mut marks.refused, at);
                 close(&mut durations.ready_ms, &mut marks.ready, at);
                 if is_allocation && !it.from_pool {
                     durations.clone_ms = around.made_in_ms(it.vmid);
@@ -344,6 +361,7 @@ impl Draft {
     fn stop_clocks(&mut self, at: Timestamp) {
         let (durations, marks) = (&mut self.chapter.durations, &mut self.marks);
         close(&mut durations.in_line_ms, &mut marks.in_line, at);
+        close(&mut durations.retries_ms, &mut marks.refused, at);
         close(&mut durations.ready_ms, &mut marks.ready, at);
         close(&mut durations.held_ms, &mut marks.held, at);
     }

@@ -92,6 +92,9 @@ pub struct Durations {
     /// Waiting for a container, or for the clone to be begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_line_ms: Option<u64>,
+    /// Of that, after PVE refused the clone, as while the template is locked: until it was asked again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries_ms: Option<u64>,
     /// The clone at PVE.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clone_ms: Option<u64>,

@@ -24,6 +24,7 @@ pub(super) fn of_allocation(chapter: &Chapter, tale: Tale) -> String {
     if let Some(answer) = durations.answer_ms {
         let parts = [
             (durations.in_line_ms.filter(|waited| *waited > 0), "in line"),
+            (durations.retries_ms, "of that after refusals by PVE"),
             (durations.rename_ms, "renaming"),
             (durations.start_ms, "starting"),
         ];
@@ -44,7 +45,10 @@ pub(super) fn of_container(chapter: &Chapter, tale: Tale) -> String {
         _ if tale.found => format!("Found at PVE at {begun_at}."),
         Some(took) => {
             let queued = durations.in_line_ms.filter(|queued| *queued > 0);
-            let queued = queued.map(|queued| format!(" after {} in the queue", span_ms(queued)));
+            let retries = durations.retries_ms;
+            let retries = retries.map(|it| format!(", {} of it after refusals by PVE", span_ms(it)));
+            let retries = retries.unwrap_or_default();
+            let queued = queued.map(|queued| format!(" after {} in the queue{retries}", span_ms(queued)));
             format!(
                 "Queued at {begun_at}; cloned{} in {}{}.",
                 from(chapter),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::around::Around;
 use super::chapter::{About, Draft};
-use super::story::{Outcome, Step, Story, Subject};
+use super::story::{Outcome, Story, Subject};
 use crate::domain::event::{ClonePurpose, Envelope, Event};
 use crate::domain::ids::{InstanceId, Seq, Vmid};
 use crate::domain::scope::OfInstance;
@@ -79,9 +79,8 @@ impl Teller {
             }
         } else if let Some(draft) = self.chapters.back_mut()
             && concerns(draft, &envelope.event)
-            && let Some(step) = Step::of(envelope)
         {
-            draft.note(step);
+            draft.overhear(envelope);
         }
         self.around.hear(envelope);
         self.remember_name(&envelope.event);
@@ -207,10 +206,20 @@ impl Unknown {
             [] => format!("it names no {kind} at all"),
             others => format!("the last that it names are {}", others.join(", ")),
         };
-        let from = match self.oldest {
-            Some((Seq(1), _)) | None => "its first event".to_owned(),
-            Some((oldest, at)) => format!("event {oldest} of {at}, the oldest that is kept"),
-        };
-        format!("the log, read from {from} to event {}, knows no {kind} {name}; {known}", self.head)
+        let head = self.head;
+        match self.oldest {
+            Some((Seq(1), _)) | None => {
+                format!("the log, read from its first event to event {head}, knows no {kind} {name}; {known}")
+            }
+            Some((oldest, at)) => format!(
+                "the log, read from event {oldest} of {at} to event {head}, knows no {kind} {name}; {known}. \
+                 Events before {oldest} were pruned: a copy of the log from before may tell, by \
+                 `sandbox-pool explain --{} {name} --data-dir COPY`",
+                match &self.about {
+                    Subject::Instance(_) => "instance",
+                    Subject::Vmid(_) => "vmid",
+                }
+            ),
+        }
     }
 }

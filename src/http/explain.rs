@@ -12,7 +12,9 @@ use super::request::{Asked, LONGEST_INSTANCE, Query};
 use super::respond::{handle, json, set_seq};
 use super::routes;
 use super::status::seen;
-use crate::domain::ids::{InstanceId, Seq};
+use crate::domain::ids::{InstanceId, Seq, Vmid};
+use crate::domain::state::{Container, State};
+use crate::engine::Published;
 use crate::explain::{Story, Subject};
 
 /// The route, with a way back in the log.
@@ -39,16 +41,30 @@ pub fn room(app: &App, look_back: LookBack) -> BoxedFilter<(Response,)> {
 async fn explain(app: App, asked: Asked, look_back: LookBack) -> Result<Response, Problem> {
     asked.query.only(&["instance", "vmid", "min_seq"])?;
     let subject = subject(&asked.query)?;
-    let head = seen(&app, &asked).await?.head;
+    let Published { state, head, .. } = seen(&app, &asked).await?;
     let told = look_back.story(subject, head).await?;
     let story = told.map_err(|unknown| {
         let oldest = unknown.oldest.map_or(Seq(1), |(oldest, _)| oldest);
         let events = Some(EventRange { oldest, head: unknown.head });
-        Problem { events, ..Problem::new(Code::NothingKnown, unknown.in_words()) }
+        let detail = unknown.in_words() + &all_the_same(&unknown.about, &state);
+        Problem { events, ..Problem::new(Code::NothingKnown, detail) }
     })?;
     let mut response = json(&story)?;
     set_seq(&mut response, story.head);
     Ok(response)
+}
+
+/// What the pool has of a subject whose events were pruned.
+fn all_the_same(about: &Subject, state: &State) -> String {
+    let is_its = |vmid: Vmid, container: &Container| match about {
+        Subject::Instance(instance_id) => container.instance_id() == Some(instance_id),
+        Subject::Vmid(wanted) => vmid == *wanted,
+    };
+    let its = state.containers.iter().find(|(vmid, container)| is_its(**vmid, container));
+    let words = its.map(|(vmid, container)| {
+        format!(". The pool has it all the same: container {vmid} is {}", container.phase.name())
+    });
+    words.unwrap_or_default()
 }
 
 fn subject(query: &Query) -> Result<Subject, Problem> {

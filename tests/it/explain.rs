@@ -2,7 +2,8 @@
 
 use std::process::Output;
 
-use serde_json::Value;
+use sandbox_pool::sim::{Effect, FaultRule, On, Which};
+use serde_json::{Value, json};
 
 use crate::program::{program, text};
 use crate::world::World;
@@ -73,6 +74,52 @@ async fn the_files_tell_what_the_service_tells_also_after_a_kill() {
     assert_eq!((&newest(&told)["outcome"], &gone["by"]), (&"released".into(), &"request".into()));
     let request = gone["request_id"].as_str().expect("who asked");
     assert!(told["summary"].as_str().expect("words").contains(request), "{told:#}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_a_lock_held_it_up_is_told() {
+    let mut world = World::new().set("POOL_TARGET_SIZE", "0").set("POOL_MIN_SIZE", "0");
+    let locked = Effect::FailBefore { status: 500, reason: "CT is locked (disk)".to_owned() };
+    world.sim.add_fault(FaultRule { on: On::clone_of_any(), which: Which::First(2), effect: locked });
+    world.start().await;
+    let vmid = world.allocate("box").await.ok()["vmid"].clone();
+    for about in ["instance=box".to_owned(), format!("vmid={vmid}")] {
+        let told = world.get(&format!("/explain?{about}")).await.ok();
+        let durations = &newest(&told)["durations"];
+        let ms = |name: &str| durations[name].as_u64().unwrap_or_else(|| panic!("{name}: {told:#}"));
+        assert!((10_000..=ms("in_line_ms")).contains(&ms("retries_ms")), "two pauses of 5 s: {told:#}");
+        assert!(told["summary"].as_str().expect("words").contains("after refusals by PVE"), "{told:#}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_events_were_pruned_is_told_so() {
+    let mut world = World::new().set("LOG_SEGMENT_BYTES", "1M").set("LOG_RETENTION_BYTES", "1M");
+    world = world.full().await;
+    let vmid = world.allocate("old").await.ok()["vmid"].clone();
+    let metadata = json!({ "note": "x".repeat(15_000) });
+    let oldest = loop {
+        let body = json!({ "template_vmid": 9009, "instance_id": "new", "metadata": metadata });
+        let new = world.post("/allocate?start=false", Some(body)).await.ok();
+        world.delete(&format!("/containers/{}", new["vmid"])).await.ok();
+        world.settle().await;
+        let answer = world.get("/explain?instance=nobody").await;
+        if let Some(oldest @ 100..) = answer.body["oldest"].as_u64() {
+            break oldest;
+        }
+    };
+    let answer = world.get("/explain?instance=old").await;
+    assert_eq!((answer.status, &answer.body["code"]), (404, &"nothing_known".into()));
+    let detail = answer.body["detail"].as_str().expect("words");
+    for words in [
+        format!("Events before {oldest} were pruned"),
+        "explain --instance old --data-dir".to_owned(),
+        format!("container {vmid} is allocated"),
+    ] {
+        assert!(detail.contains(&words), "{words}: {detail}");
+    }
+    let told = world.get(&format!("/explain?vmid={vmid}")).await;
+    assert_eq!(told.status, 404, "{}", told.body);
 }
 
 #[tokio::test(start_paused = true)]

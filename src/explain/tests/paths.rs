@@ -147,8 +147,8 @@ fn a_lock_at_the_template_is_told_to_who_waits_and_to_the_container() {
         &given,
         container(201),
         Outcome::HandingOut,
-        "Queued at 2026-11-24T09:00:00.000Z; cloned from template 9009 in 3.0 s after 6.0 s in the queue. \
-         It stood ready for 0 ms. It is a's now.",
+        "Queued at 2026-11-24T09:00:00.000Z; cloned from template 9009 in 3.0 s after 6.0 s in the queue, 5.9 s \
+         of it after refusals by PVE. It stood ready for 0 ms. It is a's now.",
         &[
             "0 A clone of template 9009 is queued: somebody waits for it.",
             "50 PVE is asked for a linked clone: container 201 on pve1.",
@@ -159,6 +159,15 @@ fn a_lock_at_the_template_is_told_to_who_waits_and_to_the_container() {
         ],
     );
     assert_eq!(story.chapters.len(), 1, "one clone is one chapter, however often it was tried");
+    let expected = json!({ "in_line_ms": 6000, "retries_ms": 5900, "clone_ms": 3000, "ready_ms": 0 });
+    assert_eq!(durations(&story), expected);
+    let expected = json!({ "in_line_ms": 9000, "retries_ms": 5900, "clone_ms": 3000 });
+    assert_eq!(durations(&tell(&given, instance("a"))), expected);
+    // Who comes while it is refused waits for the rest.
+    let mut late = given.to_vec();
+    late.insert(5, at(2000, queued(2, "b")));
+    late.extend([at(9500, allocated(2, "b", 202, false))]);
+    assert_eq!(durations(&tell(&late, instance("b")))["retries_ms"], 4000);
 }
 
 #[test]

@@ -52,8 +52,9 @@ fn who_is_not_known_is_told_what_is() {
     let unknown = tell_from(7, &given, instance("bos")).unwrap_err();
     assert_eq!(
         unknown.in_words(),
-        "the log, read from event 7 of 2026-11-24T09:00:00.000Z, the oldest that is kept to event 8, knows no \
-         instance bos; the last that it names are box"
+        "the log, read from event 7 of 2026-11-24T09:00:00.000Z to event 8, knows no instance bos; the last that \
+         it names are box. Events before 7 were pruned: a copy of the log from before may tell, by \
+         `sandbox-pool explain --instance bos --data-dir COPY`"
     );
     let unknown = tell_from(1, &given, container(999)).unwrap_err();
     assert_eq!(
