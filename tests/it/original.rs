@@ -1,13 +1,14 @@
 //! What the service that this one replaces got wrong.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use sandbox_pool::domain::ids::Vmid;
-use sandbox_pool::sim::{CtSpec, Effect, FaultRule, On};
+use sandbox_pool::sim::{CtSpec, Demo, Effect, FaultRule, On};
 use serde_json::Value;
 
-use crate::world::World;
+use crate::world::{EPOCH, World};
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_comes_when_a_waiters_clone_completes_never_gets_the_same_container() {
@@ -161,5 +162,71 @@ async fn what_it_left_half_made_or_renamed_is_not_touched() {
         state.container(Vmid(213)).is_none_or(|container| container.phase.name() != "quarantined")
     };
     world.until("the end of its quarantine", freed).await;
+    assert!(world.sim.violations().is_empty(), "{:?}", world.sim.violations());
+}
+
+/// `tests/original/env` is what its installer wrote; nothing in it names a template.
+#[tokio::test(start_paused = true)]
+async fn its_settings_and_its_containers_are_taken_over_together() {
+    let mut model = Demo::model(EPOCH, 1);
+    let (token, secret) = ("root@pam!cmux-pool", "11111111-2222-3333-4444-555555555555");
+    model.add_token(token, secret, false);
+    model.watch_token(token);
+    for vmid in [210, 211] {
+        model.add_ct(CtSpec::new(vmid, &format!("pool-9009-0000{vmid:04x}")).adoptable().made_by(token));
+    }
+    // Its rename never reached PVE: these are sandboxes at work, whatever they are called.
+    model.add_ct(CtSpec::new(212, "pool-9009-4e5f6a7b").running().adoptable().made_by(token));
+    let untouched = [
+        CtSpec::new(213, "pvelxc-abc123").running().made_by(token),
+        CtSpec::new(214, "pvelxc-stopped").made_by(token),
+        // The service was stopped while it cloned: one with its lock, one whose lock somebody took away.
+        CtSpec::new(215, "pool-9009-5d6e7f80").set("lock", "create").adoptable().made_by(token),
+        CtSpec::new(216, "pool-9010-0a1b2c3d").set("lock", "create").adoptable().made_by(token),
+        CtSpec::new(217, "pool-9009-customer"),
+    ];
+    let left: Vec<u32> = (213..=217).chain([Demo::MANAGER, Demo::CUSTOMER, 9009, 9010]).collect();
+    for spec in untouched {
+        model.add_ct(spec);
+    }
+    let mut world = World::with_model(model).reading(include_str!("../original/env"));
+    let transport = world.sim.transport(token, secret);
+    world.through(|_| Arc::new(transport));
+    let settings = world.config().settings;
+    assert_eq!((settings.sizes.min, settings.sizes.target, settings.sizes.max), (2, 2, 10));
+
+    let seen =
+        |world: &World| left.iter().map(|vmid| format!("{:?}", world.sim.ct(*vmid))).collect::<Vec<_>>();
+    let before = seen(&world);
+    world.start().await;
+    world.settle().await;
+    let states = |world: &World| {
+        let containers = &world.state().containers;
+        containers.iter().map(|(vmid, it)| (vmid.0, it.phase.name())).collect::<Vec<_>>()
+    };
+    // It had a clone of 9010 under way: that template is kept warm from now on as well, by two clones of our own.
+    let adopted = [
+        (201, "ready"),
+        (202, "ready"),
+        (210, "ready"),
+        (211, "ready"),
+        (212, "allocated"),
+        (215, "quarantined"),
+        (216, "quarantined"),
+    ];
+    assert_eq!(states(&world), adopted);
+    assert_eq!(seen(&world), before);
+
+    // cmux goes on as before: two at once, and the pool is filled again.
+    for instance in ["pvelxc-new1", "pvelxc-new2"] {
+        let got = world.allocate(instance).await.ok();
+        assert_eq!((got["allocated_from_pool"].as_bool(), &got["hostname"]), (Some(true), &instance.into()));
+        assert!([210, 211].contains(&got["vmid"].as_u64().expect("a VMID")), "{got}");
+    }
+    world.settle().await;
+    assert_eq!(world.state().template(Vmid(9009)).expect("the template").counts.ready, 2);
+    let ours = world.sim.ct(212).expect("a CT");
+    assert!(ours.running && ours.config["hostname"] == "pool-9009-4e5f6a7b", "{ours:?}");
+    assert_eq!(seen(&world), before, "nothing was written, started, stopped or destroyed");
     assert!(world.sim.violations().is_empty(), "{:?}", world.sim.violations());
 }

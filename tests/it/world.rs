@@ -55,6 +55,7 @@ pub struct World {
     pub clock: Clock,
     dir: TempDir,
     env: BTreeMap<String, String>,
+    dotenv: String,
     transport: Arc<dyn Transport>,
     service: Option<Service>,
     seed: u64,
@@ -77,6 +78,7 @@ impl World {
             sim,
             dir,
             env: env.into_iter().collect(),
+            dotenv: String::new(),
             service: None,
             seed: 1,
         }
@@ -94,6 +96,14 @@ impl World {
         self
     }
 
+    /// Takes the settings of such a file, and none but the data directory from elsewhere.
+    #[must_use]
+    pub fn reading(mut self, env_file: &str) -> Self {
+        self.env.retain(|name, _| name == "POOL_DATA_DIR");
+        env_file.clone_into(&mut self.dotenv);
+        self
+    }
+
     /// Sets a setting for the next start.
     pub fn change(&mut self, name: &str, value: &str) {
         self.env.insert(name.to_owned(), value.to_owned());
@@ -105,11 +115,11 @@ impl World {
     }
 
     /// The settings as they are read.
-    fn config(&self) -> Config {
+    pub fn config(&self) -> Config {
         let sources = Sources {
             flags: BTreeMap::new(),
             env: self.env.clone(),
-            dotenv: env_file::parse(""),
+            dotenv: env_file::parse(&self.dotenv),
             dotenv_path: PathBuf::from(".env"),
             is_root: false,
             read_file: &|path| std::fs::read_to_string(path),
