@@ -3,9 +3,8 @@
 //! Exit codes: 0 done, 1 it ran and failed, 2 the command line or the configuration is wrong.
 
 use std::fmt;
-use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -13,9 +12,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use sandbox_pool::cli::Operate;
 use sandbox_pool::config::{Config, ConfigErrors, Flags, Sources, Warning, docs};
 use sandbox_pool::logging::Level;
-use sandbox_pool::tail::{self, EventType, Printer, Since, Wanted};
-use sandbox_pool::{app, clock, demo, logging};
-use url::Url;
+use sandbox_pool::{app, demo, logging};
 
 /// Keeps warm LXC containers on Proxmox VE and hands them out in the time it takes to start one.
 ///
@@ -67,30 +64,6 @@ enum Command {
         /// Of a hundred calls, how many fail, break off, come late or start a task that fails.
         #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
         trouble: f64,
-    },
-    /// Show the events, one a line: of a service that runs, or in the files of its log.
-    ///
-    /// A bearer token is taken from POOL_READ_TOKEN, POOL_API_TOKEN, or the files that *_FILE name.
-    Events {
-        /// Go on with those that are to come.
-        #[arg(short, long, conflicts_with = "data_dir")]
-        follow: bool,
-        /// Begin with this event, or with the first at this time or later
-        /// [default: the oldest; the next one with --follow].
-        #[arg(long, value_name = "SEQ|TIME")]
-        since: Option<Since>,
-        /// Only events of this type; may be given several times.
-        #[arg(long = "type", value_name = "TYPE")]
-        types: Vec<EventType>,
-        /// As JSON, as they are in the log.
-        #[arg(long)]
-        json: bool,
-        /// The service.
-        #[arg(long, env = "PVE_POOL_URL", default_value = "http://127.0.0.1:8007")]
-        url: Url,
-        /// The directory of a log to read instead, whether a service has it or not.
-        #[arg(long, value_name = "PATH")]
-        data_dir: Option<PathBuf>,
     },
     /// Show every setting, with its flag, default and meaning.
     Settings {
@@ -184,33 +157,10 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Demo { burst, flags } => demo(sources(flags)?, burst)?,
         Command::Sim { listen, seed, hurry, trouble } => sim(listen, seed, hurry, trouble)?,
-        Command::Events { follow, since, types, json, url, data_dir } => {
-            show_events(&Wanted { follow, since, types }, json, &url, data_dir.as_deref())?;
-        }
         Command::Settings { format } => show_settings(format)?,
         Command::Operate(operate) => return Ok(operate.run(Cli::command)?),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn show_events(wanted: &Wanted, json: bool, url: &Url, data_dir: Option<&Path>) -> anyhow::Result<()> {
-    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let colour = io::stdout().is_terminal() && !is_set("NO_COLOR");
-    let (mut out, mut remarks) = (BufWriter::new(io::stdout().lock()), io::stderr());
-    let mut printer = Printer { out: &mut out, remarks: &mut remarks, json, colour };
-    let shown = if let Some(dir) = data_dir {
-        tail::offline(dir, wanted, &mut printer)
-    } else {
-        let token = tail::token(|name| std::env::var(name).ok()).context("cannot read a bearer token")?;
-        let service = tail::Service::new(url, token, clock::chance())?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.context("cannot start the runtime")?;
-        runtime.block_on(tail::online(service, wanted, &mut printer))
-    };
-    match shown {
-        Err(error) if error.is_closed_pipe() => Ok(()),
-        shown => Ok(shown?),
-    }
 }
 
 fn sources(flags: Flags) -> Result<Sources<'static>, ConfigErrors> {

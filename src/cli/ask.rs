@@ -8,13 +8,13 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 use super::client::{CallError, Client};
 use super::place::EnvFile;
 use super::{say, table};
 use crate::clock::Clock;
-use crate::config::ClientConfig;
+use crate::config::{ClientConfig, Secret};
 use crate::domain::ids::Vmid;
 use crate::log::Moment;
 
@@ -27,9 +27,9 @@ pub struct Service {
     /// Address of the service [default: where its settings say that it listens]
     #[arg(long, value_name = "URL", env = "PVE_POOL_URL")]
     url: Option<String>,
-    /// Show the answer as JSON, on one line
+    /// Show what it answers as JSON, each thing on one line
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     #[command(flatten)]
     env_file: EnvFile,
 }
@@ -139,16 +139,25 @@ fn pair(text: &str) -> Result<(String, String), &'static str> {
 }
 
 /// Runs a conversation with a service.
-fn converse(talk: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+pub(super) fn converse<T>(talk: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the runtime")?.block_on(talk)
 }
 
 impl Service {
-    pub(super) fn client(&self) -> anyhow::Result<Client> {
+    /// Its URL, and a token that it takes.
+    pub(super) fn place(&self) -> anyhow::Result<(Url, Option<Secret>)> {
         let config = ClientConfig::load(&self.env_file.sources(BTreeMap::new())?)?;
         let url = self.url.clone().unwrap_or_else(|| format!("http://{}", config.address));
-        Client::new(&url, config.token.as_ref())
+        let url = url
+            .parse()
+            .with_context(|| format!("{url} is no URL; --url wants one like http://127.0.0.1:8007"))?;
+        Ok((url, config.token))
+    }
+
+    pub(super) fn client(&self) -> anyhow::Result<Client> {
+        let (url, token) = self.place()?;
+        Client::new(&url, token.as_ref())
     }
 
     /// Makes one call and shows its answer, as JSON or in words.
@@ -331,4 +340,24 @@ impl Template {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_a_bar_and_an_estimate() {
+        for (ready, target, made, seconds, expected) in [
+            (0, 3, 0, 2, "□□□ 0 of 3 ready"),
+            (1, 3, 1, 4, "■□□ 1 of 3 ready, about 8 s to go"),
+            // What was ready before it began says nothing of how long the rest takes.
+            (4, 5, 2, 6, "■■■■□ 4 of 5 ready, about 3 s to go"),
+            (2, 2, 2, 6, "■■ 2 of 2 ready, about 0 s to go"),
+        ] {
+            assert_eq!(progress(ready, target, made, Duration::from_secs(seconds)), expected);
+        }
+        let wide = progress(0, 1000, 0, Duration::ZERO);
+        assert_eq!(wide.chars().filter(|cell| *cell == '□').count(), 40);
+    }
 }

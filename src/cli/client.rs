@@ -44,11 +44,8 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A caller of the service at `base`.
-    pub(super) fn new(base: &str, token: Option<&Secret>) -> anyhow::Result<Self> {
-        let url: Url = base
-            .parse()
-            .with_context(|| format!("{base} is no URL; --url wants one like http://127.0.0.1:8007"))?;
+    /// A caller of the service at `url`.
+    pub(super) fn new(url: &Url, token: Option<&Secret>) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
             .user_agent(concat!("sandbox-pool/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
@@ -58,7 +55,7 @@ impl Client {
             .retry(retry::never());
         // A machine may have no certificates at all, and needs none for this.
         let http = if url.scheme() == "http" { http.tls_certs_only([]) } else { http };
-        let http = if is_this_machine(&url) { http.no_proxy() } else { http };
+        let http = if is_this_machine(url) { http.no_proxy() } else { http };
         let http = http.build().context(
             "the HTTP client cannot be set up; https needs CA certificates: apt install ca-certificates",
         )?;
@@ -113,7 +110,7 @@ impl Client {
 }
 
 /// What a caller can do about a problem that is not PVE's.
-fn next_step(code: &str) -> &'static str {
+pub(super) fn next_step(code: &str) -> &'static str {
     match code {
         "unauthorized" => ": set POOL_API_TOKEN, or name the service's settings with --env-file",
         "read_only_token" => ": set POOL_API_TOKEN to a token that may write",

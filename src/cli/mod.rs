@@ -6,8 +6,9 @@
 mod ask;
 mod client;
 mod complete;
-mod explain;
 pub mod doctor;
+mod events;
+mod explain;
 mod log;
 mod place;
 mod say;
@@ -20,6 +21,7 @@ use clap::{Command, Subcommand};
 pub use ask::{Allocate, Leave, OfTemplate, Service, SetTemplate, Status, Template, Warm};
 pub use complete::{Completions, Man};
 pub use doctor::Doctor;
+pub use events::Events;
 pub use explain::Explain;
 pub use log::{LogCommand, Redact, Repair, Replay};
 pub use place::{DataDir, EnvFile};
@@ -33,6 +35,8 @@ pub enum Operate {
     Doctor(Box<Doctor>),
     /// Show the pool at a glance.
     Status(Status),
+    /// Show the events, one a line: of a service that runs, or in the files of its log.
+    Events(Events),
     /// Tell the story of an instance or a container: who asked, what it waited for, and why it is gone.
     Explain(Explain),
     /// Take a container out of the pool.
@@ -65,6 +69,7 @@ impl Operate {
         match self {
             Self::Doctor(doctor) => doctor.run(),
             Self::Status(status) => status.run(),
+            Self::Events(events) => events.run(),
             Self::Explain(explain) => explain.run(),
             Self::Allocate(allocate) => allocate.run(),
             Self::Release(leave) => leave.release(),

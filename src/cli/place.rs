@@ -49,17 +49,18 @@ impl DataDir {
 }
 
 /// Every source of settings. Where neither a file is given nor a local one is there, those of the installed
-/// service are meant, with the secrets that systemd would hand it from beside them, if they may be read.
+/// service are meant, if they may be read; with them the secrets that systemd would hand it from beside them.
 pub(super) fn sources(
     flags: BTreeMap<&'static str, String>,
     env_file: Option<&Path>,
 ) -> Result<Sources<'static>, ConfigErrors> {
     let installed = Path::new(INSTALLED);
-    if env_file.is_some() || Path::new(".env").exists() || std::fs::File::open(installed).is_err() {
-        return Sources::of_process(flags, env_file);
+    let meant = || !Path::new(".env").exists() && std::fs::File::open(installed).is_ok();
+    let file = env_file.or_else(|| meant().then_some(installed));
+    let mut sources = Sources::of_process(flags, file)?;
+    if file == Some(installed) {
+        let beside = installed.parent().unwrap_or(installed).display().to_string();
+        sources.env.entry("CREDENTIALS_DIRECTORY".to_owned()).or_insert(beside);
     }
-    let mut sources = Sources::of_process(flags, Some(installed))?;
-    let beside = installed.parent().unwrap_or(installed).display().to_string();
-    sources.env.entry("CREDENTIALS_DIRECTORY".to_owned()).or_insert(beside);
     Ok(sources)
 }

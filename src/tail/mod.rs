@@ -12,7 +12,6 @@ pub mod sse;
 mod tests;
 
 use std::io;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::domain::event::Event;
@@ -62,7 +61,7 @@ pub enum TailError {
     #[error("the HTTP client cannot be set up")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The service does not answer.
-    #[error("{url} does not answer")]
+    #[error("{url} does not answer: is it running? `systemctl status sandbox-pool`; another address: --url")]
     Unreachable {
         /// What was asked.
         url: String,
@@ -76,6 +75,8 @@ pub enum TailError {
         url: String,
         /// The HTTP status.
         status: u16,
+        /// The service's code for it, if it is the service that says so.
+        code: Option<String>,
         /// The service's own words.
         detail: String,
     },
@@ -126,21 +127,4 @@ impl FromStr for EventType {
         let known = Event::TYPES.iter().find(|known| known.eq_ignore_ascii_case(text));
         known.map(|known| Self(known)).ok_or_else(|| format!("expected one of {}", Event::TYPES.join(", ")))
     }
-}
-
-/// The bearer token in the environment that may read: `POOL_READ_TOKEN`, else `POOL_API_TOKEN`, or the files that
-/// `POOL_READ_TOKEN_FILE` and `POOL_API_TOKEN_FILE` name. Of several the first.
-pub fn token(variable: impl Fn(&str) -> Option<String>) -> io::Result<Option<String>> {
-    for name in ["POOL_READ_TOKEN", "POOL_API_TOKEN"] {
-        let tokens = match (variable(name), variable(&format!("{name}_FILE")).map(PathBuf::from)) {
-            (Some(tokens), _) => tokens,
-            (None, Some(path)) => std::fs::read_to_string(path)?,
-            (None, None) => continue,
-        };
-        let mut tokens = tokens.split([',', '\n']).map(str::trim).filter(|token| !token.is_empty());
-        if let Some(token) = tokens.next() {
-            return Ok(Some(token.to_owned()));
-        }
-    }
-    Ok(None)
 }

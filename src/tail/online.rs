@@ -105,13 +105,17 @@ impl Service {
     async fn refused(&self, response: Response) -> TailError {
         #[derive(Deserialize)]
         struct Problem {
+            code: Option<String>,
             detail: String,
         }
         let status = response.status();
         let body = self.body(response).await.unwrap_or_default();
-        let detail = serde_json::from_str::<Problem>(&body).map(|problem| problem.detail);
-        let detail = detail.unwrap_or_else(|_| status.canonical_reason().unwrap_or("no reason").to_owned());
-        TailError::Refused { url: self.name(), status: status.as_u16(), detail }
+        let problem = serde_json::from_str(&body).unwrap_or_else(|_| Problem {
+            code: None,
+            detail: status.canonical_reason().unwrap_or("no reason").to_owned(),
+        });
+        let Problem { code, detail } = problem;
+        TailError::Refused { url: self.name(), status: status.as_u16(), code, detail }
     }
 
     async fn body(&self, mut response: Response) -> Result<String, TailError> {

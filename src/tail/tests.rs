@@ -233,26 +233,6 @@ async fn the_first_connection_must_work() {
 }
 
 #[test]
-fn a_token_comes_from_the_environment() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("token");
-    std::fs::write(&file, "\n from-file \nother\n").unwrap();
-    let path = file.to_str().unwrap();
-    let cases = [
-        (vec![], None),
-        (vec![("POOL_API_TOKEN", "full, other")], Some("full")),
-        (vec![("POOL_API_TOKEN", "full"), ("POOL_READ_TOKEN", "reader")], Some("reader")),
-        (vec![("POOL_API_TOKEN", "full"), ("POOL_READ_TOKEN_FILE", path)], Some("from-file")),
-    ];
-    for (variables, expected) in cases {
-        let variable = |name: &str| {
-            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
-        };
-        assert_eq!(token(variable).unwrap().as_deref(), expected);
-    }
-}
-
-#[test]
 fn words_of_the_command_line() {
     assert_eq!("42".parse(), Ok(Since::Seq(Seq(42))));
     assert_eq!("2026-11-24T03:06:19Z".parse(), Ok(Since::Time(NOW)));

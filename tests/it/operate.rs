@@ -229,6 +229,110 @@ fn a_service_is_asked_from_a_terminal() {
 }
 
 #[test]
+fn the_pool_as_it_was_at_a_time_is_the_same_from_the_files() {
+    let served = Served::start();
+    let got = served.json(&["allocate", "9009", "--instance", "box", "--json"]);
+    served.json(&["release", &got["vmid"].to_string(), "--json"]);
+    let events = said(&served.run(&["events", "--json"]));
+    let events: Vec<Value> =
+        events.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
+    let at = |name: &str| {
+        let event = events.iter().find(|event| event["type"] == name).unwrap_or_else(|| panic!("{name}"));
+        event["at"].as_str().expect("a time").to_owned()
+    };
+    for name in ["CloneSucceeded", "Allocated", "Released"] {
+        let time = at(name);
+        let answered = served.json(&["status", "--at", &time, "--json"]);
+        let replayed = served.json(&["log", "replay", "--at", &time, "--json"]);
+        assert_eq!(replayed, answered, "{name} at {time}");
+        assert!(answered["head"].as_u64() > Some(1), "{answered}");
+    }
+}
+
+#[test]
+fn every_command_fails_with_a_code_and_a_next_step() {
+    let served = Served::start();
+    // 101 is somebody's container and no template, 300 is nothing.
+    for (arguments, code) in [
+        (&["status", "--at", "99999"][..], "in_the_future"),
+        (&["allocate", "101"], "not_a_template"),
+        (&["release", "300"], "container_not_found"),
+        (&["remove", "300"], "container_not_found"),
+        (&["warm", "101"], "not_a_template"),
+        (&["warm", "101", "--wait"], "not_a_template"),
+        (&["template", "get", "101"], "template_not_found"),
+        (&["template", "set", "9009", "--min", "5", "--max", "2"], "sizes_contradict"),
+        (&["template", "drain", "101"], "template_not_found"),
+        (&["template", "refresh", "101"], "template_not_found"),
+        (&["explain", "--instance", "nobody"], "nothing_known"),
+        (&["explain", "--vmid", "300"], "nothing_known"),
+        (&["events", "--since", "99999"], "events_elsewhere"),
+    ] {
+        for as_json in [&[][..], &["--json"]] {
+            let arguments = [arguments, as_json].concat();
+            let output = served.run(&arguments);
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}{}", said(&output), text(&output));
+            assert_eq!(said(&output), "", "{arguments:?}: a program that reads it reads nothing");
+            assert!(text(&output).contains(&format!("({code})")), "{arguments:?}: {}", text(&output));
+        }
+    }
+}
+
+#[test]
+fn every_command_says_when_nobody_answers_or_the_token_is_missing() {
+    let served = Served::start();
+    let settings: Vec<_> =
+        served.settings.iter().filter(|(name, _)| *name != "POOL_API_TOKEN").cloned().collect();
+    for arguments in [
+        &["status"][..],
+        &["allocate", "9009"],
+        &["release", "201"],
+        &["remove", "201"],
+        &["warm", "9009", "--wait"],
+        &["template", "get", "9009"],
+        &["template", "set", "9009", "--target", "1"],
+        &["template", "drain", "9009"],
+        &["template", "refresh", "9009"],
+        &["explain", "--vmid", "201"],
+        &["events"],
+        &["events", "--follow"],
+    ] {
+        let asked =
+            program(&borrowed(&settings), served.dir.path()).args(arguments).output().expect("an end");
+        assert_eq!(asked.status.code(), Some(1), "{arguments:?}");
+        assert!(
+            text(&asked).contains("(unauthorized): set POOL_API_TOKEN"),
+            "{arguments:?}: {}",
+            text(&asked)
+        );
+        let asked = [arguments, &["--url", NOWHERE]].concat();
+        let asked = program(&[], served.dir.path()).args(&asked).output().expect("an end");
+        assert_eq!(asked.status.code(), Some(1), "{arguments:?}");
+        assert!(text(&asked).contains("is it running? `systemctl"), "{arguments:?}: {}", text(&asked));
+    }
+}
+
+#[test]
+fn commands_find_address_and_token_in_the_services_settings() {
+    let served = Served::start();
+    let file = served.dir.path().join("settings");
+    let lines: Vec<_> = served.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let lines = lines.join("\n");
+    fs::write(&file, &lines).expect("a file");
+    let there = served.dir.path().join("there");
+    fs::create_dir(&there).expect("a directory");
+    fs::write(there.join(".env"), &lines).expect("a file");
+    let file = file.to_str().expect("a path");
+    for command in [&["status"][..], &["events"], &["template", "get", "9009"]] {
+        let named = [command, &["--env-file", file, "--json"]].concat();
+        let output = program(&[], served.dir.path()).args(&named).output().expect("an end");
+        assert_eq!(output.status.code(), Some(0), "{named:?}: {}", text(&output));
+        let output = program(&[], &there).args(command).output().expect("an end");
+        assert_eq!(output.status.code(), Some(0), "{command:?}: {}", text(&output));
+    }
+}
+
+#[test]
 fn a_doctor_beside_its_service_finds_it_and_one_without_says_what_is_missing() {
     let served = Served::start();
     let report = served.json(&["doctor", "--json"]);

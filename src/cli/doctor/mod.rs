@@ -80,7 +80,7 @@ async fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
 
 /// The version of the service at an address, if it is one of ours.
 async fn served_by(address: SocketAddr) -> Option<String> {
-    let client = super::client::Client::new(&format!("http://{address}"), None).ok()?;
+    let client = super::client::Client::new(&format!("http://{address}").parse().ok()?, None).ok()?;
     let health = client.get("/health").await.ok()?;
     health["parts"]["log"].is_object().then(|| health["version"].as_str().map(str::to_owned))?
 }
