@@ -1,6 +1,6 @@
 //! Completions and manual pages, made from the command line's own definition.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -36,20 +36,36 @@ impl Completions {
 
 impl Man {
     pub(super) fn run(self, program: Command) -> anyhow::Result<ExitCode> {
+        let mut program = program.disable_help_subcommand(true);
+        program.build();
         if let Some(dir) = self.into {
-            std::fs::create_dir_all(&dir)
-                .and_then(|()| clap_mangen::generate_to(program, &dir))
-                .with_context(|| {
-                    format!(
-                        "cannot write manual pages into {}; give a directory that can be written",
-                        dir.display()
-                    )
-                })?;
+            std::fs::create_dir_all(&dir).and_then(|()| write_pages(&program, &dir)).with_context(|| {
+                format!(
+                    "cannot write manual pages into {}; give a directory that can be written",
+                    dir.display()
+                )
+            })?;
         } else {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(program).render(&mut page).context("cannot make the manual page")?;
-            say::write(&page)?;
+            let mut text = Vec::new();
+            page(&program).render(&mut text).context("cannot make the manual page")?;
+            say::write(&text)?;
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Pages of a command and of those below it.
+fn write_pages(command: &Command, dir: &Path) -> std::io::Result<()> {
+    for below in command.get_subcommands() {
+        write_pages(below, dir)?;
+    }
+    page(command).generate_to(dir).map(drop)
+}
+
+/// A page says which build it is of. The date is left blank: an empty one would let the next word stand for it.
+fn page(command: &Command) -> clap_mangen::Man {
+    clap_mangen::Man::new(command.clone())
+        .date(" ")
+        .source(concat!("sandbox-pool ", env!("CARGO_PKG_VERSION")))
+        .manual("sandbox-pool")
 }

@@ -388,5 +388,7 @@ fn completions_and_manual_pages_know_every_command() {
     }
     assert!(said(&run(dir.path(), &["man"])).contains(".TH sandbox"), "a page for man");
     assert_eq!(run(dir.path(), &["man", "--into", "pages"]).status.code(), Some(0));
-    assert!(dir.path().join("pages/sandbox-pool-log-replay.1").exists());
+    let page = fs::read_to_string(dir.path().join("pages/sandbox-pool-log-replay.1")).expect("a page");
+    let title = concat!(".TH sandbox-pool-log-replay 1 \" \" \"sandbox-pool ", env!("CARGO_PKG_VERSION"));
+    assert!(page.contains(title), "{page}");
 }
