@@ -6,6 +6,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { apiReference } from "./docs.mjs";
 import { READ_TOKEN, TOKEN, caddy, freePorts, launch, logOf, service, simulatedPve, until } from "./processes.mjs";
 import { colours, fitsAPhone, manyContainers } from "./sights.mjs";
 
@@ -51,7 +52,8 @@ async function open(url = page, options = {}) {
   });
   if (options.before) await options.before(tab);
   await tab.goto(url);
-  await until("the page to be live", async () => (await tab.locator("#connection").textContent()).includes("live"));
+  const live = async () => (await tab.locator("#connection").textContent()).includes("live");
+  await until("the page to be there", async () => (options.shown ? options.shown(tab) : live()));
   return tab;
 }
 
@@ -230,6 +232,7 @@ async function play() {
   await nothingIsLate(tab);
   await done("does what is pressed, by mouse and by keyboard", tab);
   await onlyWhatIsAllowed();
+  await apiReference({ open, holds, done }, `${page}docs`);
   const sights = { open: (options) => open(page, options), ask, holds, done, allocate };
   await fitsAPhone(sights);
   await colours(sights);
