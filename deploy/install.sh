@@ -14,7 +14,7 @@ deploy/install.sh [OPTION]...
   --templates LIST    VMIDs of the templates to fill, separated by commas [default: every container template of
                       this cluster is allowed to the token, none is filled before it is asked for]
   --pool-size NUMBER  Ready containers to keep for each template [default: 5]
-  --install-dir DIR   Where the program goes [default: /usr/local/bin]
+  --install-dir DIR   Where the program goes [default: where it is already, else /usr/local/bin]
   --binary PATH       The program, as `cargo build --release` made it [default: target/release/sandbox-pool]
   --skip-caddy        Say nothing about Caddy
   --dry-run           Show what would be done, and do nothing
@@ -24,7 +24,7 @@ deploy/install.sh [OPTION]...
 TEXT
 }
 
-pve_url='' pve_token=${PVE_API_TOKEN:-} templates='' pool_size='' install_dir=/usr/local/bin binary=''
+pve_url='' pve_token=${PVE_API_TOKEN:-} templates='' pool_size='' install_dir='' binary=''
 skip_caddy=no dry_run=no uninstall=no root=''
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -75,12 +75,25 @@ read_arguments() {
     done
     [[ $pool_size =~ ^[0-9]*$ ]] || fail "--pool-size wants a number, not $pool_size"
     [[ $templates =~ ^([0-9]+(,[0-9]+)*)?$ ]] || fail "--templates wants VMIDs separated by commas, not $templates"
+    find_place
     [[ $install_dir == /* ]] || fail "--install-dir wants a path from /, not $install_dir"
 }
 
 settings() { printf '%s/etc/sandbox-pool/env' "$root"; }
 credential() { printf '%s/etc/sandbox-pool/pve-api-token' "$root"; }
-unit() { printf '%s/etc/systemd/system/sandbox-pool.service' "$root"; }
+# A unit of ours: service or socket.
+unit() { printf '%s/etc/systemd/system/sandbox-pool.%s' "$root" "$1"; }
+
+# Where the program goes; the unit of an earlier run knows where it is. The original's has the same name, and not
+# this program in it.
+find_place() {
+    local earlier
+    earlier=$(sed -n 's|^ExecStart=\(/.*\)/sandbox-pool serve .*|\1|p' "$(unit service)" 2>/dev/null) || true
+    install_dir=${install_dir:-${earlier:-/usr/local/bin}}
+    if [[ -n $earlier && $earlier != "$install_dir" && $uninstall == no ]]; then
+        say "the program in $earlier is used no more: rm $earlier/sandbox-pool"
+    fi
+}
 
 # The value of a setting in the file, if it is there; as the program reads it, with or without `export` and quotes.
 setting() {
@@ -141,8 +154,15 @@ template_files() {
     return 0
 }
 
+# Whether a list of pveum has a row with exactly this in a column: `listed roleid WarmPool role list`.
+listed() {
+    local column=$1 name=$2
+    shift 2
+    pveum "$@" --output-format json 2>/dev/null | tr -d ' \n' | grep -qF "\"$column\":\"$name\""
+}
+
 role() {
-    if pveum role list 2>/dev/null | grep -qw "$1"; then
+    if listed roleid "$1" role list; then
         run pveum role modify "$1" --privs "$2"
     else
         run pveum role add "$1" --privs "$2"
@@ -181,9 +201,9 @@ make_roles() {
 
 make_token() {
     local made
-    pveum pool list 2>/dev/null | grep -qw "$pool" || run pveum pool add "$pool"
-    pveum user list 2>/dev/null | grep -qwF "$user" || run pveum user add "$user" --comment sandbox-pool
-    if pveum user token list "$user" 2>/dev/null | grep -qw "$token_id"; then
+    listed poolid "$pool" pool list || run pveum pool add "$pool"
+    listed userid "$user" user list || run pveum user add "$user" --comment sandbox-pool
+    if listed tokenid "$token_id" user token list "$user"; then
         say "the secret of $user!$token_id is shown only once and not in $(settings): the token is made anew"
         run pveum user token remove "$user" "$token_id"
     fi
@@ -275,19 +295,25 @@ write_settings() {
     changed=yes
 }
 
+# The socket is there for whoever enables it.
+write_units() {
+    local kind
+    for kind in service socket; do write_unit "$kind"; done
+}
+
 write_unit() {
     local file new
-    file=$(unit)
+    file=$(unit "$1")
     if [[ $dry_run == yes ]]; then
         say "would write: $file"
         return
     fi
     install -d -m 0755 "$(dirname "$file")"
     new=$(mktemp)
-    sed "s|^ExecStart=/usr/bin/|ExecStart=$install_dir/|" "$here/sandbox-pool.service" >"$new"
-    if ! [[ -f $file ]] || ! cmp -s "$new" "$file"; then
+    sed "s|^ExecStart=/usr/bin/|ExecStart=$install_dir/|" "$here/sandbox-pool.$1" >"$new"
+    if ! cmp -s "$new" "$file"; then
         install -m 0644 "$new" "$file"
-        changed=yes
+        [[ $1 == socket ]] || changed=yes
     fi
     rm -f "$new"
 }
@@ -303,22 +329,21 @@ start_service() {
 }
 
 check_health() {
-    local listen tries
-    listen=$(setting POOL_LISTEN)
-    listen=${listen:-127.0.0.1:8007}
-    listen=${listen/0.0.0.0/127.0.0.1}
+    local tries program=$root$install_dir/sandbox-pool
     if [[ $dry_run == yes ]]; then
-        say "would ask: http://$listen/health"
+        say "would ask: $program status"
         return
     fi
+    # It knows by the settings where the service listens and which token it wants.
     for tries in {1..30}; do
-        if curl -fsS --max-time 2 -o /dev/null "http://$listen/health" 2>/dev/null; then
-            say "sandbox-pool serves on http://$listen; the pool: sandbox-pool status"
+        if "$program" status --json --env-file "$(settings)" >/dev/null 2>&1; then
+            say "sandbox-pool serves; the pool at a glance: sandbox-pool status"
             return
         fi
         [[ $tries == 30 ]] || sleep "${HEALTH_PAUSE:-1}"
     done
-    fail "it does not answer on http://$listen: journalctl -u sandbox-pool -n 50; sandbox-pool doctor"
+    "$program" status --env-file "$(settings)" >&2 || true
+    fail "it does not answer: journalctl -u sandbox-pool -n 50; sandbox-pool doctor"
 }
 
 hint_at_caddy() {
@@ -329,9 +354,13 @@ hint_at_caddy() {
 }
 
 remove() {
-    local file
-    run systemctl disable --now sandbox-pool.service || say "the service was not there"
-    for file in "$(unit)" "$root$install_dir/sandbox-pool"; do
+    local file kind
+    # The socket first, or the next request would start the service again.
+    for kind in socket service; do
+        [[ ! -e $(unit $kind) ]] || run systemctl disable --now "sandbox-pool.$kind" ||
+            say "sandbox-pool.$kind could not be stopped; systemctl status sandbox-pool.$kind says why"
+    done
+    for file in "$(unit socket)" "$(unit service)" "$root$install_dir/sandbox-pool"; do
         [[ ! -e $file ]] || run rm "$file"
     done
     run systemctl daemon-reload
@@ -358,7 +387,7 @@ main() {
     make_user
     install_program
     write_settings
-    write_unit
+    write_units
     start_service
     check_health
     hint_at_caddy

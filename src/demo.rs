@@ -8,11 +8,12 @@ mod burst;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::app::{self, Service};
 use crate::clock::{self, Clock};
-use crate::config::{Config, Sources};
+use crate::config::{Config, Secret, Sources};
 use crate::domain::ids::Vmid;
 use crate::engine::Engine;
 use crate::pve::Pve;
@@ -25,6 +26,25 @@ pub const TEMPLATE: Vmid = Vmid(Demo::TEMPLATE);
 /// A token of the simulated PVE for those who look at what the pool did; what it asks is not the pool's doing.
 const AUDITOR_TOKEN: &str = "auditor@pve!eyes";
 const AUDITOR_SECRET: &str = "5a1b0c3d-0000-4000-8000-00000000eyes";
+
+/// A token of PVE.
+#[derive(Clone, Debug)]
+pub struct Token {
+    name: String,
+    secret: Secret,
+}
+
+impl FromStr for Token {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, secret) = text
+            .split_once('=')
+            .filter(|(name, _)| name.contains('!'))
+            .ok_or("expected USER@REALM!ID=SECRET")?;
+        Ok(Self { name: name.to_owned(), secret: Secret::new(secret) })
+    }
+}
 
 /// Settings that make the simulated cluster the service's PVE, as they would stand in the environment.
 pub fn settings(data_dir: &Path) -> [(&'static str, String); 4] {
@@ -108,7 +128,13 @@ pub async fn run(config: Config, burst: bool) -> anyhow::Result<()> {
 
 /// Runs the simulated PVE alone, its work so many times faster, with trouble for so many calls of a hundred. At its
 /// end it tells what its client did that a good one does not, and fails for it.
-pub async fn simulate(listen: SocketAddr, seed: u64, hurry: u32, trouble: f64) -> anyhow::Result<()> {
+pub async fn simulate(
+    listen: SocketAddr,
+    seed: u64,
+    hurry: u32,
+    trouble: f64,
+    token: Option<Token>,
+) -> anyhow::Result<()> {
     let listener = app::listen(listen).await?;
     let address = listener.local_addr().context("the address cannot be read")?;
     let sim = simulator(seed);
@@ -119,6 +145,9 @@ pub async fn simulate(listen: SocketAddr, seed: u64, hurry: u32, trouble: f64) -
         }
         model.add_token(AUDITOR_TOKEN, AUDITOR_SECRET, false);
         model.grant(AUDITOR_TOKEN, "/vms", &["VM.Audit"]);
+        if let Some(Token { name, secret }) = &token {
+            model.add_installed_token(name, secret.expose());
+        }
     });
     say(&format!(
         "A simulated Proxmox VE. Point the service at it:\n\n  \

@@ -64,6 +64,9 @@ enum Command {
         /// Of a hundred calls, how many fail, break off, come late or start a task that fails.
         #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
         trouble: f64,
+        /// Another token to let in, with what deploy/install.sh allows the one that it makes.
+        #[arg(long, value_name = "USER@REALM!ID=SECRET")]
+        token: Option<demo::Token>,
     },
     /// Show every setting, with its flag, default and meaning.
     Settings {
@@ -156,7 +159,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             serve(config, passed, Box::new(read), level)?;
         }
         Command::Demo { burst, flags } => demo(sources(flags)?, burst)?,
-        Command::Sim { listen, seed, hurry, trouble } => sim(listen, seed, hurry, trouble)?,
+        Command::Sim { listen, seed, hurry, trouble, token } => sim(listen, seed, hurry, trouble, token)?,
         Command::Settings { format } => show_settings(format)?,
         Command::Operate(operate) => return Ok(operate.run(Cli::command)?),
     }
@@ -212,8 +215,14 @@ fn demo(mut sources: Sources<'static>, burst: bool) -> Result<(), Failure> {
 }
 
 #[tokio::main]
-async fn sim(listen: SocketAddr, seed: u64, hurry: u32, trouble: f64) -> anyhow::Result<()> {
-    demo::simulate(listen, seed, hurry, trouble).await
+async fn sim(
+    listen: SocketAddr,
+    seed: u64,
+    hurry: u32,
+    trouble: f64,
+    token: Option<demo::Token>,
+) -> anyhow::Result<()> {
+    demo::simulate(listen, seed, hurry, trouble, token).await
 }
 
 #[cfg(test)]

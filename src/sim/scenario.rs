@@ -45,6 +45,26 @@ impl Demo {
 }
 
 impl Model {
+    /// Lets another token in, with what `deploy/install.sh` allows the one that it makes, and no more.
+    pub fn add_installed_token(&mut self, token: &str, secret: &str) {
+        self.add_token(token, secret, true);
+        self.add_pool("warm");
+        let in_the_pool = [
+            "VM.Audit",
+            "VM.Allocate",
+            "VM.PowerMgmt",
+            "VM.Config.Network",
+            "VM.Config.Options",
+            "Pool.Audit",
+        ];
+        self.grant(token, "/pool/warm", &in_the_pool);
+        for template in [Demo::TEMPLATE, Demo::OTHER_TEMPLATE] {
+            self.grant(token, &format!("/vms/{template}"), &["VM.Audit", "VM.Clone"]);
+        }
+        self.grant(token, "/storage/pool", &["Datastore.AllocateSpace", "Datastore.Audit"]);
+        self.grant(token, "/sdn/zones/localnetwork/vmbr0", &["SDN.Use"]);
+    }
+
     /// Everything that the pool needs: containers under `/vms`, these storages, the bridge, cluster status.
     pub fn grant_pool_role(&mut self, token: &str, storages: &[&str]) {
         self.grant(

@@ -1,4 +1,4 @@
-//! What the README says of settings is what the program knows, and what it tells to run is run.
+//! What the README says of settings is what the program knows, and what a README tells to run is run.
 
 use std::fs;
 use std::path::Path;
@@ -24,20 +24,22 @@ fn the_settings_in_the_readme_are_those_of_the_program() {
 
 /// Each block of commands stands right below a comment that says who runs it.
 #[test]
-fn every_command_in_the_readme_is_run_or_says_why_not() {
+fn every_command_in_a_readme_is_run_or_says_why_not() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = fs::read_to_string(root.join("README.md")).expect("the README");
-    let lines: Vec<_> = readme.lines().collect();
-    let blocks = lines.iter().enumerate().filter(|(_, line)| ["```bash", "```sh"].contains(line));
     let mut run = 0;
-    for (at, _) in blocks {
-        let comment = lines[at - 1].strip_prefix("<!-- ").and_then(|it| it.strip_suffix(" -->"));
-        let comment = comment.unwrap_or_else(|| panic!("line {}: who runs this block?", at + 1));
-        let (how, what) = comment.split_once(": ").unwrap_or((comment, ""));
-        match how.strip_prefix("run by ") {
-            Some(script) => assert!(root.join(script).exists(), "line {at}: there is no {script}"),
-            None if how == "run" => run += 1,
-            None => assert!(how.starts_with("not run") && !what.is_empty(), "line {at}: {comment}"),
+    for name in ["README.md", "deploy/README.md"] {
+        let readme = fs::read_to_string(root.join(name)).expect("a README");
+        let lines: Vec<_> = readme.lines().collect();
+        let blocks = lines.iter().enumerate().filter(|(_, line)| ["```bash", "```sh"].contains(line));
+        for (at, _) in blocks {
+            let comment = lines[at - 1].strip_prefix("<!-- ").and_then(|it| it.strip_suffix(" -->"));
+            let comment = comment.unwrap_or_else(|| panic!("{name}:{}: who runs this block?", at + 1));
+            let (how, what) = comment.split_once(": ").unwrap_or((comment, ""));
+            match how.strip_prefix("run by ") {
+                Some(script) => assert!(root.join(script).exists(), "{name}:{at}: there is no {script}"),
+                None if how == "run" => run += 1,
+                None => assert!(how.starts_with("not run") && !what.is_empty(), "{name}:{at}: {comment}"),
+            }
         }
     }
     assert!(run >= 5, "{run} blocks are run");

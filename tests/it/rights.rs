@@ -9,8 +9,7 @@ use serde_json::json;
 use crate::world::{EPOCH, World};
 
 const TOKEN: &str = "narrow@pve!pool";
-/// What the token may do, but only with what is in its resource pool; `Pool.Audit`, which the installer adds, is
-/// for doctor alone.
+/// What the token may do with what is in its resource pool.
 const IN_THE_POOL: [&str; 5] =
     ["VM.Audit", "VM.Allocate", "VM.PowerMgmt", "VM.Config.Network", "VM.Config.Options"];
 
@@ -19,14 +18,8 @@ fn narrow() -> World {
     let mut model = Demo::model(EPOCH, 1);
     model.add_node("pve2");
     model.add_ct(CtSpec::new(9200, "elsewhere").on("pve2").template());
-    model.add_pool("warm");
-    model.add_token(TOKEN, "secret", true);
-    model.grant(TOKEN, "/pool/warm", &IN_THE_POOL);
-    for template in ["/vms/9009", "/vms/9200"] {
-        model.grant(TOKEN, template, &["VM.Audit", "VM.Clone"]);
-    }
-    model.grant(TOKEN, "/storage/pool", &["Datastore.AllocateSpace", "Datastore.Audit"]);
-    model.grant(TOKEN, "/sdn/zones/localnetwork/vmbr0", &["SDN.Use"]);
+    model.add_installed_token(TOKEN, "secret");
+    model.grant(TOKEN, "/vms/9200", &["VM.Audit", "VM.Clone"]);
     model.watch_token(TOKEN);
     let mut world = World::with_model(model)
         .set("PVE_RESOURCE_POOL", "warm")
