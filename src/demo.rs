@@ -199,6 +199,7 @@ fn ready(engine: &Engine) -> u32 {
 }
 
 fn invitation(address: SocketAddr) -> String {
+    let program = std::env::args().next().unwrap_or_else(|| "sandbox-pool".to_owned());
     format!(
         "\nTry it from another terminal:\n\n  \
          curl -X POST 'http://{address}/allocate?start=true' -H 'Content-Type: application/json' \\\n       \
@@ -207,6 +208,9 @@ fn invitation(address: SocketAddr) -> String {
          curl -X POST 'http://{address}/warm/{TEMPLATE}?count=8'\n  \
          curl -X POST http://{address}/release/201\n  \
          curl -X DELETE http://{address}/containers/202\n\n\
+         or without curl:\n\n  \
+         {program} status --url http://{address}\n  \
+         {program} allocate {TEMPLATE} --url http://{address}\n\n\
          Ctrl-C ends it."
     )
 }
