@@ -112,7 +112,9 @@ impl Client {
 /// What a caller can do about a problem that is not PVE's.
 pub(super) fn next_step(code: &str) -> &'static str {
     match code {
-        "unauthorized" => ": set POOL_API_TOKEN, or name the service's settings with --env-file",
+        "unauthorized" => {
+            ": set POOL_API_TOKEN, name the service's settings with --env-file, or use sudo if only root may read them"
+        }
         "read_only_token" => ": set POOL_API_TOKEN to a token that may write",
         "template_not_found" | "not_a_template" => ": `pct list` on the node shows what there is",
         "template_backed_off" => {

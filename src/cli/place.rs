@@ -1,6 +1,7 @@
 //! Where an operator's command finds the service's settings: flags, environment, and its environment file.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -55,9 +56,16 @@ pub(super) fn sources(
     env_file: Option<&Path>,
 ) -> Result<Sources<'static>, ConfigErrors> {
     let installed = Path::new(INSTALLED);
-    let meant = || !Path::new(".env").exists() && std::fs::File::open(installed).is_ok();
-    let file = env_file.or_else(|| meant().then_some(installed));
+    let is_meant = env_file.is_none() && !Path::new(".env").exists();
+    let opened = is_meant.then(|| std::fs::File::open(installed));
+    let file = if matches!(opened, Some(Ok(_))) { Some(installed) } else { env_file };
     let mut sources = Sources::of_process(flags, file)?;
+    if let Some(Err(error)) = opened
+        && error.kind() == ErrorKind::PermissionDenied
+    {
+        installed.clone_into(&mut sources.dotenv_path);
+        sources.dotenv.complaints.push("which only root may read: sudo".to_owned());
+    }
     if file == Some(installed) {
         let beside = installed.parent().unwrap_or(installed).display().to_string();
         sources.env.entry("CREDENTIALS_DIRECTORY".to_owned()).or_insert(beside);

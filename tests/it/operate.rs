@@ -351,10 +351,14 @@ fn a_doctor_beside_its_service_finds_it_and_one_without_says_what_is_missing() {
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("FAIL  pve-address"), "{}", said(&output));
     assert!(said(&output).contains("run: curl"), "{}", said(&output));
-    let output =
-        program(&[("POOL_TARGET_SIZE", "-1")], served.dir.path()).arg("doctor").output().expect("an end");
+    let settings = [("POOL_TARGET_SIZE", "-1"), ("POOL_TARGET", "5")];
+    let output = program(&settings, served.dir.path()).arg("doctor").output().expect("an end");
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("FAIL  settings POOL_TARGET_SIZE"), "{}", said(&output));
+    for words in
+        ["FAIL  settings POOL_TARGET_SIZE", "FAIL  settings PVE_API_URL", "WARN  settings: POOL_TARGET (from"]
+    {
+        assert!(said(&output).contains(words), "{words}: {}", said(&output));
+    }
 }
 
 #[test]

@@ -89,6 +89,10 @@ fn settings(warnings: &[Warning]) -> Vec<Finding> {
     if warnings.is_empty() {
         return vec![Finding::ok("settings", "can be read")];
     }
+    doubted(warnings)
+}
+
+fn doubted(warnings: &[Warning]) -> Vec<Finding> {
     let why = "what is not as it was meant does not show before it matters";
     let warned = |warning: &Warning| {
         Finding::warn("settings", warning.to_string(), why)
@@ -119,9 +123,11 @@ fn webhooks(config: &WebhookConfig) -> Option<Finding> {
 
 fn wrong_settings(errors: &ConfigErrors) -> Vec<Finding> {
     let wrong = |error: &crate::config::ConfigError| {
-        Finding::fail("settings", error.to_string(), NO_START)
+        let text = error.to_string();
+        let found = text.strip_prefix(&format!("{}: ", error.setting)).unwrap_or(&text);
+        Finding::fail("settings", found, NO_START)
             .of(error.setting)
             .mend(format!("sandbox-pool settings | grep -F {}", error.setting))
     };
-    errors.errors.iter().map(wrong).collect()
+    errors.errors.iter().map(wrong).chain(doubted(&errors.ignored)).collect()
 }
