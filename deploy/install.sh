@@ -329,7 +329,9 @@ start_service() {
 }
 
 check_health() {
+    # The service here is meant, whatever this shell's PVE_POOL_URL is.
     local tries program=$root$install_dir/sandbox-pool
+    unset PVE_POOL_URL
     if [[ $dry_run == yes ]]; then
         say "would ask: $program status"
         return
