@@ -253,6 +253,14 @@ impl Model {
         Ok(running)
     }
 
+    /// Its disks are gone and its configuration is not.
+    pub(super) fn half_destroyed(&mut self, vmid: u32) {
+        if let Some(ct) = self.cts.get_mut(&vmid) {
+            ct.running_since = None;
+            ct.config.insert("lock".to_owned(), "destroyed".to_owned());
+        }
+    }
+
     fn destroyed(&mut self, vmid: u32) -> Result<(), String> {
         let names_its_base = self.cts.get(&vmid).and_then(Ct::storage).is_some_and(|name| {
             self.storages.get(name).is_some_and(|found| matches!(found.kind.as_str(), "zfspool" | "rbd"))

@@ -237,8 +237,18 @@ impl Model {
             return self.end_task(id, Exit::Failed(file_lock_timeout(vmid)));
         }
         let warned = match task.fate.clone() {
-            Some(Effect::TaskDies) => return self.end_task(id, Exit::Died),
+            Some(Effect::TaskDies) => {
+                if matches!(work, Work::Destroy { .. }) {
+                    self.half_destroyed(vmid);
+                }
+                return self.end_task(id, Exit::Died);
+            }
             Some(Effect::TaskFails { exitstatus }) => {
+                if matches!(work, Work::Destroy { .. })
+                    && exitstatus.starts_with("access permissions cleanup")
+                {
+                    self.half_destroyed(vmid);
+                }
                 if let Work::Clone(clone) = &work {
                     self.clone_undone(vmid, clone);
                 }

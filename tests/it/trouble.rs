@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use sandbox_pool::domain::event::Event;
 use sandbox_pool::domain::ids::Vmid;
+use sandbox_pool::domain::state::{Container, State};
 use sandbox_pool::sim::{CtSpec, DEMO_TOKEN, Demo, Effect, FaultRule, Model, On, Storage, Which};
 use serde_json::json;
 
@@ -13,6 +15,10 @@ fn with(change: impl FnOnce(&mut Model)) -> World {
     let mut model = Demo::model(EPOCH, 1);
     change(&mut model);
     World::with_model(model)
+}
+
+fn is_quarantined(container: &Container) -> bool {
+    container.phase.name() == "quarantined"
 }
 
 /// The template backs off; the reason is in an allocate's answer, in the status and in the log, and another
@@ -242,11 +248,7 @@ async fn a_clone_whose_worker_dies_is_quarantined_with_the_command_that_frees_it
     let mut world = World::new().set("POOL_TARGET_SIZE", "1").set("POOL_MIN_SIZE", "0");
     world.sim.add_fault(FaultRule::once(On::clone_of_any(), Effect::TaskDies));
     world.start().await;
-    world
-        .until("a quarantined container", |state| {
-            state.containers.values().any(|container| container.phase.name() == "quarantined")
-        })
-        .await;
+    world.until("a quarantined container", |state| state.containers.values().any(is_quarantined)).await;
     let status = world.get("/status").await.ok().to_string();
     assert!(status.contains("pct unlock 9009") && status.contains("pct unlock 201"), "{status}");
     // A person does as they are told.
@@ -256,6 +258,57 @@ async fn a_clone_whose_worker_dies_is_quarantined_with_the_command_that_frees_it
     world.settle().await;
     assert!(world.sim.ct(201).is_none(), "what the clone left is destroyed");
     world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_of_pve_in_the_middle_of_a_clone_is_told_by_event_metric_and_command() {
+    let mut world = World::new().set("POOL_TARGET_SIZE", "1").set("POOL_MIN_SIZE", "0");
+    world.start().await;
+    let cloning = |state: &State| state.containers.values().any(|container| container.creating().is_some());
+    world.until("a clone", cloning).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.sim.front_end_down();
+    assert_eq!(world.sim.kill_running_clone(9009), 1);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    world.sim.front_end_up();
+    world
+        .until("a quarantined container", |state| state.container(Vmid(201)).is_some_and(is_quarantined))
+        .await;
+    let quarantined = world.events().into_iter().find_map(|envelope| match envelope.event {
+        Event::ContainerQuarantined(event) => Some((event.vmid.0, event.fault.hint)),
+        _ => None,
+    });
+    assert_eq!(quarantined, Some((201, Some("pct unlock 9009; pct unlock 201".to_owned()))));
+    let metrics = world.get("/metrics").await.ok().to_string();
+    let counted = metrics.split("\\n").find(|line| line.contains("state=\\\"quarantined"));
+    assert!(counted.is_some_and(|line| line.ends_with("} 1")), "{counted:?}");
+    let status = world.get("/status").await.ok().to_string();
+    assert!(status.contains("pct unlock 9009") && status.contains("pct unlock 201"), "{status}");
+    world.sim.outside_unlock(9009);
+    world.sim.outside_unlock(201);
+    world.settle().await;
+    assert_eq!(world.count("ContainerLost"), 0);
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destroy_that_is_cut_off_is_told_with_the_command_that_frees_it() {
+    let cleanup = "access permissions cleanup for VM 201 failed: cfs-lock 'file-user_cfg' error: got lock request timeout";
+    for effect in [Effect::TaskDies, Effect::TaskFails { exitstatus: cleanup.to_owned() }] {
+        let world = World::new().set("POOL_TARGET_SIZE", "1").set("POOL_MIN_SIZE", "0").full().await;
+        world.allocate("box").await.ok();
+        world.sim.add_fault(FaultRule::once(On::destroy(), effect.clone()));
+        let answer = world.delete("/containers/201").await;
+        assert_eq!((answer.status, &answer.body["hint"]), (502, &json!("pct unlock 201")), "{effect:?}");
+        tokio::time::sleep(Duration::from_mins(5)).await;
+        let status = world.get("/status").await.ok().to_string();
+        assert!(status.contains("CT is locked (destroyed)") && status.contains("pct unlock 201"), "{status}");
+        // A person does as they are told; the rest goes by itself.
+        world.sim.outside_unlock(201);
+        world.until("the end of it", |state| state.container(Vmid(201)).is_none()).await;
+        world.settle().await;
+        world.check();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -281,7 +281,8 @@ pub fn is_settled(state: &State) -> bool {
         })
 }
 
-fn wish(instance: &str) -> Value {
+/// The body that asks for an instance of the demo's template.
+pub fn wish(instance: &str) -> Value {
     serde_json::json!({
         "template_vmid": Demo::TEMPLATE,
         "instance_id": instance,
