@@ -262,8 +262,9 @@ def log_lines(data_dir):
 
 
 def resident_bytes(pid):
-    text = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+) kB", text).group(1)) * 1024
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    # A process that ended has none.
+    return int(found.group(1)) * 1024 if found else 0
 
 
 def in_threads(jobs):

@@ -1,10 +1,12 @@
 //! Every request comes in and goes out here: who may come in, which id it has, what its answer carries.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
+use tokio::sync::Semaphore;
 use ulid::Ulid;
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -47,8 +49,13 @@ pub struct App(Arc<Shared>);
 struct Shared {
     desk: Desk,
     limits: Limits,
+    large_bodies: Semaphore,
     log: Reader,
 }
+
+/// Carried by requests of connections for which there was no room any more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TurnedAway;
 
 /// Who may come in.
 #[derive(Clone, Debug, Default)]
@@ -86,7 +93,8 @@ pub struct Front {
 impl App {
     /// What handlers need.
     pub fn new(desk: Desk, limits: Limits, log: Reader) -> Self {
-        Self(Arc::new(Shared { desk, limits, log }))
+        let large_bodies = Semaphore::new(limits.max_large_bodies);
+        Self(Arc::new(Shared { desk, limits, large_bodies, log }))
     }
 
     /// The front desk.
@@ -97,6 +105,11 @@ impl App {
     /// What a request may cost.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// Room for bodies that are not small.
+    pub(super) fn large_bodies(&self) -> &Semaphore {
+        &self.0.large_bodies
     }
 
     /// What happened.
@@ -175,6 +188,10 @@ impl Front {
     fn admit<B>(&self, request: &Request<B>, found: &Found) -> Result<(), Problem> {
         let write = routes::is_write(request.method());
         if !matches!(found, Found::Route(route) if route.open) {
+            if request.extensions().get::<TurnedAway>().is_some() {
+                let full = "all connections that the service serves at once are open";
+                return Err(Problem::new(Code::Overloaded, full).retry_after(Duration::from_secs(1)));
+            }
             self.guards.tokens.admit(request.headers(), write)?;
         }
         if write {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 use url::form_urlencoded;
 use warp::http::HeaderMap;
 use warp::http::header::CONTENT_TYPE;
@@ -175,6 +176,7 @@ pub(super) async fn read_body<B: Buf>(
     headers: &HeaderMap,
     body: impl Stream<Item = Result<B, warp::Error>>,
     limits: &Limits,
+    large_bodies: &Semaphore,
 ) -> Result<Bytes, Problem> {
     if !headers.get_all(CONTENT_TYPE).iter().all(|value| value.to_str().is_ok_and(is_json)) {
         return Err(Problem::new(
@@ -182,7 +184,7 @@ pub(super) async fn read_body<B: Buf>(
             "the body must be JSON: send `Content-Type: application/json`",
         ));
     }
-    let read = read_within(body, limits.max_body_bytes);
+    let read = read_within(body, limits, large_bodies);
     match tokio::time::timeout(limits.body_timeout, read).await {
         Ok(read) => read,
         Err(_) => Err(Problem::new(Code::RequestTimeout, within(limits.body_timeout))),
@@ -191,10 +193,12 @@ pub(super) async fn read_body<B: Buf>(
 
 async fn read_within<B: Buf>(
     body: impl Stream<Item = Result<B, warp::Error>>,
-    limit: usize,
+    limits: &Limits,
+    large_bodies: &Semaphore,
 ) -> Result<Bytes, Problem> {
+    let limit = limits.max_body_bytes;
     let mut body = std::pin::pin!(body);
-    let mut read = BytesMut::new();
+    let (mut read, mut room) = (BytesMut::new(), None);
     while let Some(chunk) = body.next().await {
         let chunk =
             chunk.map_err(|error| Problem::field("body", format!("expected a whole body: {error}")))?;
@@ -203,6 +207,13 @@ async fn read_within<B: Buf>(
                 Code::PayloadTooLarge,
                 format!("the body is larger than {limit} bytes"),
             ));
+        }
+        if room.is_none() && read.len() + chunk.remaining() > limits.small_body_bytes {
+            let many = "many large bodies are on their way at the moment";
+            let full = |_| Problem::new(Code::Overloaded, many).retry_after(Duration::from_secs(1));
+            room = Some(large_bodies.try_acquire().map_err(full)?);
+            // What grows by doubling would hold twice the limit.
+            read.reserve(limit - read.len());
         }
         read.extend_from_slice(chunk.chunk());
         // A chunk of warp's is one slice; whatever a future one has behind it is not to be lost.

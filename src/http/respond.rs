@@ -144,7 +144,7 @@ async fn with_body<B: Buf, F>(
 where
     F: Future<Output = Result<Response, Problem>>,
 {
-    let body = read_body(&headers, body, app.limits()).await?;
+    let body = read_body(&headers, body, app.limits(), app.large_bodies()).await?;
     handler(app, Asked { body, ..asked }).await
 }
 

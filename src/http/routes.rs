@@ -38,17 +38,11 @@ const fn delete(path: &'static str, problems: &'static [Code]) -> Route {
 }
 
 /// What every route but the open ones may answer.
-pub const EVERYWHERE: &[Code] = &[Code::Unauthorized, Code::Internal];
+pub const EVERYWHERE: &[Code] = &[Code::Unauthorized, Code::Overloaded, Code::Internal];
 
 /// What every write may answer.
-pub const WRITES: &[Code] = &[
-    Code::ReadOnlyToken,
-    Code::CrossSite,
-    Code::InvalidRequest,
-    Code::LogUnwritable,
-    Code::Overloaded,
-    Code::Stopping,
-];
+pub const WRITES: &[Code] =
+    &[Code::ReadOnlyToken, Code::CrossSite, Code::InvalidRequest, Code::LogUnwritable, Code::Stopping];
 
 /// What every route with a body may answer.
 pub const BODIES: &[Code] = &[Code::RequestTimeout, Code::PayloadTooLarge, Code::UnsupportedMediaType];
@@ -59,10 +53,8 @@ pub static HEALTH: Route =
 /// `GET /ready`
 pub static READY: Route = get("/ready", &[]);
 /// `GET /status`
-pub static STATUS: Route = get(
-    "/status",
-    &[Code::InvalidRequest, Code::NotYetThere, Code::EventsPruned, Code::InTheFuture, Code::Overloaded],
-);
+pub static STATUS: Route =
+    get("/status", &[Code::InvalidRequest, Code::NotYetThere, Code::EventsPruned, Code::InTheFuture]);
 /// `POST /allocate`
 pub static ALLOCATE: Route = post(
     "/allocate",
@@ -151,8 +143,7 @@ pub static DRAIN: Route = delete("/templates/{vmid}", &[Code::TemplateNotFound])
 pub static REFRESH: Route =
     post("/templates/{vmid}/refresh", false, &[Code::TemplateNotFound, Code::TemplateDrained]);
 /// `GET /explain`
-pub static EXPLAIN: Route =
-    get("/explain", &[Code::InvalidRequest, Code::NotYetThere, Code::NothingKnown, Code::Overloaded]);
+pub static EXPLAIN: Route = get("/explain", &[Code::InvalidRequest, Code::NotYetThere, Code::NothingKnown]);
 /// `GET /metrics`
 pub static METRICS: Route = get("/metrics", &[]);
 /// `GET /events`

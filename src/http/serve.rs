@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::front::Front;
+use super::front::{Front, TurnedAway};
 use super::limits::Limits;
 use super::stall::Impatient;
 
@@ -28,6 +28,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(listener: TcpListener, front: Front, shutdown: impl Future<Output = ()>) {
     let limits = *front.limits();
     let room = Arc::new(Semaphore::new(limits.max_connections as usize));
+    let beyond = Arc::new(Semaphore::new(limits.max_turned_away));
     let (closing, cut) = (CancellationToken::new(), CancellationToken::new());
     let mut shutdown = std::pin::pin!(shutdown);
     let mut is_full = false;
@@ -45,16 +46,22 @@ pub async fn serve(listener: TcpListener, front: Front, shutdown: impl Future<Ou
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+        let (place, welcome) = if let Ok(place) = Arc::clone(&room).try_acquire_owned() {
+            (place, Welcome::Served)
+        } else {
             if !is_full {
-                tracing::warn!(limit = limits.max_connections, "connections beyond the limit are closed");
+                tracing::warn!(
+                    limit = limits.max_connections,
+                    "connections beyond the limit are turned away"
+                );
             }
             is_full = true;
-            continue;
+            let Ok(place) = Arc::clone(&beyond).try_acquire_owned() else { continue };
+            (place, Welcome::TurnedAway)
         };
-        is_full = false;
+        is_full &= welcome == Welcome::TurnedAway;
         prepare(&stream, &limits);
-        let conversation = converse(stream, front.clone(), limits, closing.clone());
+        let conversation = converse(stream, front.clone(), limits, welcome, closing.clone());
         let cut = cut.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -85,21 +92,40 @@ fn prepare(stream: &TcpStream, limits: &Limits) {
     }
 }
 
+/// What a connection is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Welcome {
+    /// Answers to all its requests.
+    Served,
+    /// One answer: mostly, to come later.
+    TurnedAway,
+}
+
 /// Answers the requests of one connection until it ends.
-pub(super) async fn converse<S>(stream: S, front: Front, limits: Limits, closing: CancellationToken)
-where
+pub(super) async fn converse<S>(
+    stream: S,
+    front: Front,
+    limits: Limits,
+    welcome: Welcome,
+    closing: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let served = welcome == Welcome::Served;
     let stream = Impatient::new(stream, limits.stall_timeout);
     let stalled = stream.stalled();
     let service = service_fn(move |mut request: Request<Incoming>| {
         let front = front.clone();
         request.extensions_mut().insert(stalled.clone());
+        if !served {
+            request.extensions_mut().insert(TurnedAway);
+        }
         async move { Ok::<_, Infallible>(front.answer(request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
+        .keep_alive(served)
+        .header_read_timeout(if served { limits.head_timeout } else { limits.turned_away_timeout })
         .max_buf_size(limits.max_head_bytes)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);

@@ -94,12 +94,44 @@ async fn what_does_not_end_is_cut_after_the_grace() {
 }
 
 #[tokio::test]
-async fn a_connection_too_many_is_closed() {
-    let served = served(Limits { max_connections: 1, ..Limits::default() }).await;
+async fn beyond_the_limit_what_is_open_is_answered_and_the_rest_is_told_to_come_later() {
+    let limits = Limits { max_connections: 1, max_turned_away: 1, ..Limits::default() };
+    let served = served(limits).await;
     let mut inside = served.connect(HEALTH).await;
     assert!(first(&mut inside).await.starts_with("HTTP/1.1 200"));
-    let mut outside = served.connect(HEALTH).await;
-    assert_eq!(rest(&mut outside).await, "");
+    assert!(rest(&mut served.connect(HEALTH).await).await.starts_with("HTTP/1.1 200"));
+    let refused = rest(&mut served.connect(ALLOCATE).await).await;
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    let refused = refused.to_ascii_lowercase();
+    assert!(
+        ["retry-after: 1", "overloaded", "connection: close"].iter().all(|it| refused.contains(it)),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn beyond_what_can_be_turned_away_a_connection_is_closed() {
+    let served = served(Limits { max_connections: 1, max_turned_away: 0, ..Limits::default() }).await;
+    let mut inside = served.connect(HEALTH).await;
+    assert!(first(&mut inside).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(rest(&mut served.connect(HEALTH).await).await, "");
+}
+
+#[tokio::test]
+async fn large_bodies_that_come_slowly_leave_room_for_small_ones() {
+    let mut served = served(Limits { max_large_bodies: 1, ..Limits::default() }).await;
+    let large =
+        format!("POST /allocate HTTP/1.1\r\nhost: x\r\ncontent-length: 9000\r\n\r\n{}", " ".repeat(8000));
+    // Whichever is read first has the only place, and keeps it.
+    let (mut one, mut other) = (served.connect(&large).await, served.connect(&large).await);
+    let (mut a, mut b) = ([0; 4096], [0; 4096]);
+    let refused = tokio::select! { read = one.read(&mut a) => a[..read.unwrap()].to_vec(), read = other.read(&mut b) => b[..read.unwrap()].to_vec() };
+    let refused = String::from_utf8(refused).unwrap();
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("overloaded"), "{refused}");
+    let mut small = served.connect(ALLOCATE).await;
+    let submission = served.played.next().await;
+    submission.answer.send(Err(crate::engine::Refused::Overloaded)).unwrap();
+    assert!(first(&mut small).await.starts_with("HTTP/1.1 503"));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::clock::Stopwatch;
-use crate::http::serve::converse;
+use crate::http::serve::{Welcome, converse};
 
 #[tokio::test]
 async fn one_too_many_is_told_to_come_back() {
@@ -106,7 +106,8 @@ async fn a_stream_ends_after_about_an_hour() {
 /// A connection with room for so many bytes on their way, that asked for the stream.
 async fn connected(service: &Service, room: usize) -> (DuplexStream, JoinHandle<()>) {
     let (mut client, server) = duplex(room);
-    let conversation = converse(server, service.front.clone(), Limits::default(), service.closing.clone());
+    let conversation =
+        converse(server, service.front.clone(), Limits::default(), Welcome::Served, service.closing.clone());
     let conversation = tokio::spawn(conversation);
     client.write_all(b"GET /events?from=earliest HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     (client, conversation)
