@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// What is pending at a time stays below this, so that every mixture of it can be looked at.
+const MOST_CHOICES: u32 = 12;
+
 /// What a process knew when the power went.
 #[derive(Default)]
 struct Known {
@@ -16,7 +19,7 @@ fn scenario(disk: &MemoryDisk, known: &mut Known) -> Option<()> {
     for life in 0..2 {
         let Opened { mut writer, mut projection, .. } = try_open(disk, small_segments()).ok()?;
         known.tried.truncate(usize::try_from(writer.head().0).unwrap());
-        for lens in [&[1][..], &[2, 1], &[3], &[1, 1, 2, 4]] {
+        for lens in [&[1][..], &[2, 1], &[3], &[1, 1, 2, 4], &[5, 7]] {
             let new = batches(writer.head(), lens);
             known.tried.extend(new.iter().flatten().cloned());
             writer.append(&new).ok()?;
@@ -51,14 +54,24 @@ fn check_recovery(disk: &MemoryDisk, known: &Known, place: &str) {
     assert_eq!(read_everything(&opened.reader, 4), kept[oldest.min(head)..], "{place}");
 }
 
-/// Some of the states that a disk may show: nothing kept, everything kept, and a number of mixtures.
-fn states(disk: &MemoryDisk, mixtures: u64, seed: u64) -> impl Iterator<Item = MemoryDisk> {
-    let extremes = [disk.after_crash(|| false), disk.after_crash(|| true)];
-    let mixed = (0..mixtures).map(move |mixture| {
-        let mut chance = fastrand::Rng::with_seed(seed * 1000 + mixture);
-        disk.after_crash(move || chance.bool())
+/// Every state that a disk may show after a power cut: each pending choice, a sector, a rename or a truncation,
+/// kept or lost.
+fn states(disk: &MemoryDisk) -> impl Iterator<Item = MemoryDisk> {
+    let mut choices = 0;
+    let nothing_kept = disk.after_crash(|| {
+        choices += 1;
+        false
     });
-    extremes.into_iter().chain(mixed.collect::<Vec<_>>())
+    assert!(choices <= MOST_CHOICES, "{choices} choices are too many to walk through");
+    let disk = disk.clone();
+    let others = (1..1_u64 << choices).map(move |kept| {
+        let mut left = kept;
+        disk.after_crash(|| {
+            left = left.rotate_right(1);
+            left >> 63 == 1
+        })
+    });
+    std::iter::once(nothing_kept).chain(others)
 }
 
 fn operations() -> usize {
@@ -75,7 +88,7 @@ fn after_a_power_cut_at_any_operation_everything_acknowledged_is_there() {
         let mut known = Known::default();
         let finished = scenario(&disk, &mut known).is_some();
         assert_eq!(finished, op == operations());
-        for (at, after) in states(&disk, 14, op as u64).enumerate() {
+        for (at, after) in states(&disk).enumerate() {
             let place = format!("power lost at operation {op}, state {at}");
             check_recovery(&after, &known, &place);
             let again = open_memory(&after, small_segments());
@@ -92,12 +105,12 @@ fn a_power_cut_during_recovery_changes_nothing() {
         disk.lose_power_at(op);
         let mut known = Known::default();
         let _ = scenario(&disk, &mut known);
-        for after in states(&disk, 2, op as u64) {
+        for after in states(&disk) {
             for recovery in 0.. {
                 let second = after.copy();
                 second.lose_power_at(recovery);
                 let recovered = try_open(&second, small_segments()).is_ok();
-                for (at, third) in states(&second, 3, recovery as u64).enumerate() {
+                for (at, third) in states(&second).enumerate() {
                     check_recovery(&third, &known, &format!("operations {op} and {recovery}, state {at}"));
                 }
                 if recovered && second.ops() < recovery {
