@@ -489,3 +489,64 @@ fn a_socket_of_somebody_else_is_held_to_the_rule_of_an_address() {
         assert_eq!(allowed.over_socket(at(address)).unwrap().listen, at(address));
     }
 }
+
+mod nonsense {
+    //! Environments that nobody meant: every error at once, no panic, no secret.
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text() -> impl Strategy<Value = String> {
+        let known = [
+            "\"",
+            "'",
+            "\\",
+            "\n",
+            "#",
+            "=",
+            " ",
+            "export ",
+            "PVE_API_TOKEN=",
+            "POOL_TARGET_SIZE=",
+            "\u{feff}",
+            "$HOME",
+        ];
+        let piece =
+            prop_oneof![prop::sample::select(known.to_vec()).prop_map(str::to_owned), any::<String>()];
+        prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_file_is_read(text in text()) {
+            let read = env_file::parse(&text);
+            let mut sources = sources("");
+            sources.env = read.values;
+            // What it is does not matter, only that it is told.
+            let _ = Config::load(&sources);
+        }
+
+        #[test]
+        fn any_value_is_taken_or_refused_by_name_and_a_secret_is_not_told(
+            setting in prop::sample::select(SETTINGS),
+            value in text(),
+        ) {
+            const SECRET: &str = "hush-hush-hush";
+            let secrets = ["PVE_API_TOKEN", "POOL_API_TOKEN", "POOL_READ_TOKEN", "WEBHOOK_SECRET"];
+            let mut sources = sources(NEEDED);
+            for name in secrets {
+                sources.env.insert(name.to_owned(), format!("svc@pve!pool {SECRET}"));
+            }
+            let told_by_itself = Config::load(&sources).err().map_or_else(String::new, |errors| errors.to_string());
+            prop_assert!(!told_by_itself.contains(SECRET), "{}", told_by_itself);
+            sources.env.insert(setting.name.to_owned(), format!("{value}{SECRET}"));
+            if let Err(errors) = Config::load(&sources) {
+                let told = errors.to_string();
+                prop_assert!(!secrets.contains(&setting.name) || !told.contains(SECRET), "{}", told);
+            }
+        }
+    }
+}

@@ -165,6 +165,23 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn what_anybody_writes_into_a_description_is_a_marker_or_none(
+            head in proptest::option::of(proptest::arbitrary::any::<String>()),
+            words in proptest::collection::vec("(vmid|clone|template|instance| )=?[0-9A-Za-z=-]{0,27}", 0..6),
+            tail in proptest::arbitrary::any::<String>(),
+        ) {
+            let description = format!("{} {}{tail}", head.as_deref().unwrap_or(HEAD), words.join(" "));
+            if let Some(found) = Marker::parse(&description) {
+                proptest::prop_assert!(description.starts_with(HEAD));
+                proptest::prop_assert_eq!(Marker::parse(&found.to_string()), Some(found));
+            }
+        }
+    }
+
     #[test]
     fn a_marker_reads_back_with_the_newline_that_pve_adds() {
         for marker in [marker(None), marker(Some("pvelxc-1"))] {

@@ -146,4 +146,22 @@ mod tests {
         let empty = Extent { oldest: Seq(1), head: Seq(0), ..LOG };
         assert_eq!(Place::Earliest.start(empty), Start::Resumed(Seq(0)));
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn any_text_is_a_place_or_none_and_an_id_is_the_place_that_it_names(
+            text in proptest::arbitrary::any::<String>(),
+            log_id in proptest::arbitrary::any::<u32>(),
+            seq in 0..u64::MAX,
+        ) {
+            if let Some(Place::After { seq, .. }) = position(&text) {
+                let digits = text.rsplit('.').next().unwrap_or_default();
+                proptest::prop_assert_eq!(digits.trim_start_matches('0'), if seq.0 == 0 { String::new() } else { seq.to_string() });
+            }
+            let place = Place::After { log_id: Some(log_id), seq: Seq(seq) };
+            proptest::prop_assert_eq!(position(&format!("{log_id:08x}.{seq}")), Some(place));
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod crash;
+mod nonsense;
 mod offline_use;
 mod past;
 mod reading;

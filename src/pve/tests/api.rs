@@ -327,7 +327,7 @@ async fn rights_storages_and_links_are_told() {
 }
 
 /// Makes every call there is; what they answer does not matter here.
-async fn call_everything(pve: &Pve) {
+pub(super) async fn call_everything(pve: &Pve) {
     let (node, ct, template) = (node(), Vmid(205), Vmid(9000));
     let clone = CloneRequest {
         newid: ct,
