@@ -8,7 +8,7 @@ use sandbox_pool::sim::{DEMO_TOKEN, Effect, FaultRule, On, Which};
 use crate::world::{Answer, World, request, wish};
 
 /// Answers to a call, by the table of errors: what passes by itself, and what somebody mends after a while.
-const ANSWERS: &[(u16, &str)] = &[
+pub const ANSWERS: &[(u16, &str)] = &[
     (500, "CT is locked (disk)"),
     (500, "CT is locked (backup)"),
     (500, "can't lock file '/run/lock/lxc/pve-config-9009.lock' - got timeout"),
@@ -41,7 +41,7 @@ const ANSWERS: &[(u16, &str)] = &[
 ];
 
 /// Ends of tasks, by the same table.
-const ENDS: &[&str] = &[
+pub const ENDS: &[&str] = &[
     "cfs-lock 'storage-pool' error: got lock request timeout",
     "cfs-lock 'storage-pool' error: no quorum!",
     "can't lock file '/run/lock/lxc/pve-config-201.lock' - got timeout",

@@ -29,7 +29,7 @@ use scene::{Scene, since_start};
 use script::Script;
 
 /// Seeds that `cargo test` plays.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 200;
 
 /// Lines that are told of a failure.
 const STORY: usize = 40;

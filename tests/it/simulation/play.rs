@@ -115,6 +115,9 @@ async fn carry_out(scene: &mut Scene, step: &Step) -> Result<(), String> {
         Step::Refresh { template } => {
             send(scene, "POST", format!("/templates/{}/refresh", TEMPLATE + template), None);
         }
+        Step::Reload { sizes, clone_concurrency, recycle } => {
+            scene.reload(*sizes, *clone_concurrency, *recycle).await;
+        }
         Step::Look => send(scene, "GET", "/status".to_owned(), None),
         Step::Fault { on, which, effect } => {
             scene.delays |= matches!(effect, Effect::Delay(_));

@@ -176,6 +176,16 @@ impl Scene {
         }
     }
 
+    /// Gives a process that runs other settings; one that is started later has them too.
+    pub async fn reload(&mut self, sizes: (u32, u32, u32), clone_concurrency: u32, recycle: bool) {
+        self.setting = Setting { sizes, clone_concurrency, recycle, ..self.setting.clone() };
+        self.config = config(&self.setting);
+        if let Some(service) = &mut self.service {
+            // Where the log takes nothing, the old ones stay until the next start.
+            let _ = service.reload(&self.config).await;
+        }
+    }
+
     /// What was published is still there, to the letter.
     fn check_durable(&self) -> Result<(), String> {
         let events = self.events()?;

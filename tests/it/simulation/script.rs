@@ -8,6 +8,7 @@ use std::time::Duration;
 use sandbox_pool::sim::{Effect, On, Which};
 
 use super::invariants::LONGEST_WAY;
+use crate::faults::{ANSWERS, ENDS};
 
 /// The pool and its cluster.
 #[derive(Clone, Debug)]
@@ -86,6 +87,12 @@ pub enum Step {
         template: u32,
     },
     Look,
+    /// Other settings while it runs: min, target, max, and how many clones at once.
+    Reload {
+        sizes: (u32, u32, u32),
+        clone_concurrency: u32,
+        recycle: bool,
+    },
     Fault {
         on: On,
         which: Which,
@@ -145,15 +152,14 @@ impl Script {
 }
 
 fn setting(chance: &mut fastrand::Rng) -> Setting {
-    let target = chance.u32(0..5);
-    let min = chance.u32(0..=target);
-    let max = (target + chance.u32(0..3)).max(1);
+    let sizes = sizes(chance, 5);
+    let (_, target, _) = sizes;
     let templates = chance.u32(1..4);
     let max_total = if chance.u32(0..3) == 0 { templates * target + chance.u32(1..5) } else { 0 };
     Setting {
         templates,
         two_nodes: chance.bool(),
-        sizes: (min, target, max),
+        sizes,
         max_total,
         clone_concurrency: chance.u32(1..3),
         replenish_batch: [0, 0, 1, 2][chance.usize(0..4)],
@@ -163,6 +169,12 @@ fn setting(chance: &mut fastrand::Rng) -> Setting {
         jitter_ms: [0, 0, 700][chance.usize(0..3)],
         segment_bytes: [8 * 1024, 64 * 1024, 1 << 20][chance.usize(0..3)],
     }
+}
+
+/// min, target below so many, and max.
+fn sizes(chance: &mut fastrand::Rng, below: u32) -> (u32, u32, u32) {
+    let target = chance.u32(0..below);
+    (chance.u32(0..=target), target, (target + chance.u32(0..3)).max(1))
 }
 
 fn wait(chance: &mut fastrand::Rng) -> u64 {
@@ -197,7 +209,7 @@ fn step(chance: &mut fastrand::Rng, setting: &Setting, trouble: u32) -> Step {
 
 fn request(chance: &mut fastrand::Rng, setting: &Setting) -> Step {
     let template = chance.u32(0..setting.templates);
-    match chance.u32(0..24) {
+    match chance.u32(0..25) {
         0..11 => Step::Allocate {
             template,
             instance: (chance.u32(0..5) > 0).then(|| chance.u32(0..12)),
@@ -209,13 +221,17 @@ fn request(chance: &mut fastrand::Rng, setting: &Setting) -> Step {
         15..18 => Step::Remove(chance.usize(..)),
         18..20 => Step::Warm { template, count: chance.u32(0..6) },
         20 => {
-            let target = chance.u32(0..4);
-            let (min, max) = (chance.u32(0..=target), (target + chance.u32(0..3)).max(1));
+            let (min, target, max) = sizes(chance, 4);
             Step::Resize { template, min, target, max }
         }
         21 => Step::Drain { template },
         22 => Step::Refresh { template },
-        _ => Step::Look,
+        23 => Step::Look,
+        _ => Step::Reload {
+            sizes: sizes(chance, 5),
+            clone_concurrency: chance.u32(1..3),
+            recycle: chance.u32(0..3) == 0,
+        },
     }
 }
 
@@ -272,14 +288,7 @@ fn effect(chance: &mut fastrand::Rng) -> Effect {
     let span = Duration::from_millis([200, 3000, 12_000, 70_000][chance.usize(0..4)]);
     match chance.u32(0..16) {
         0..2 => {
-            let (status, reason) = [
-                (500, "internal error"),
-                (595, "No route to host"),
-                (596, "Connection timed out"),
-                (403, "Permission check failed (/vms/1, VM.Audit)"),
-                (500, "can't lock file '/run/lock/lxc/pve-config-212.lock' - got timeout"),
-                (503, "Service Unavailable"),
-            ][chance.usize(0..6)];
+            let (status, reason) = ANSWERS[chance.usize(0..ANSWERS.len())];
             Effect::FailBefore { status, reason: reason.to_owned() }
         }
         2 => {
@@ -297,7 +306,7 @@ fn effect(chance: &mut fastrand::Rng) -> Effect {
         8 => Effect::SlowAnswer(span),
         9 => Effect::Stall,
         10 => Effect::StallAfter,
-        11..13 => Effect::TaskFails { exitstatus: "command failed: exit code 1".to_owned() },
+        11..13 => Effect::TaskFails { exitstatus: ENDS[chance.usize(0..ENDS.len())].to_owned() },
         13 => Effect::TaskWarns,
         14 => Effect::TaskDies,
         _ => Effect::TaskTakes(span),
