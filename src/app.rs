@@ -109,7 +109,7 @@ pub fn connect(config: &Config) -> Result<Pve, PveError> {
 pub fn transport(config: &Config) -> Result<HttpTransport, PveError> {
     let fingerprint = config.pve.fingerprint.as_deref().map(str::parse::<Fingerprint>).transpose()?;
     let ca_file = config.pve.ca.as_ref().map(|ca| ca.path.clone());
-    let tls = TlsOptions { verify: config.pve.verify, ca_file, fingerprint };
+    let tls = TlsOptions { verify: config.pve.verify, ca_file, fingerprint, ..TlsOptions::default() };
     Ok(HttpTransport::new(&config.pve.url, config.pve.token.expose(), &tls)?)
 }
 

@@ -23,7 +23,6 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     get,
     path = routes::HEALTH.path,
     tag = "service",
-    security(()),
     responses((status = 200, description = "It lives", body = Health)),
 )]
 async fn health(app: App, _asked: Asked) -> Result<Response, Problem> {

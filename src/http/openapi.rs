@@ -132,6 +132,9 @@ fn operation<'a>(document: &'a mut Document, route: &Route) -> Option<&'a mut Op
 }
 
 fn complete(operation: &mut Operation, route: &Route) {
+    if route.open {
+        operation.security = Some(vec![SecurityRequirement::default()]);
+    }
     let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
     for code in route.all_problems() {
         by_status.entry(code.status().as_u16()).or_default().push(code);

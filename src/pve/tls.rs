@@ -25,6 +25,8 @@ const CLUSTER_CA: &str = "/etc/pve/pve-root-ca.pem";
 pub struct TlsOptions {
     /// Whether the certificate is verified at all. Without it anybody on the way reads the token.
     pub verify: bool,
+    /// Where the cluster's own CA is, if this machine is a node of it.
+    pub cluster_ca: PathBuf,
     /// CA certificates in PEM, besides the system's and the cluster's own.
     pub ca_file: Option<PathBuf>,
     /// The one certificate that is believed although its verification fails.
@@ -33,7 +35,7 @@ pub struct TlsOptions {
 
 impl Default for TlsOptions {
     fn default() -> Self {
-        Self { verify: true, ca_file: None, fingerprint: None }
+        Self { verify: true, cluster_ca: CLUSTER_CA.into(), ca_file: None, fingerprint: None }
     }
 }
 
@@ -117,7 +119,7 @@ pub enum TlsError {
 pub(super) fn client_config(options: &TlsOptions) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let trust = if options.verify {
-        let roots = Arc::new(roots(options.ca_file.as_deref())?);
+        let roots = Arc::new(roots(&options.cluster_ca, options.ca_file.as_deref())?);
         // A verifier wants at least one root; a pin alone needs none.
         let chain = if roots.is_empty() {
             None
@@ -139,18 +141,17 @@ pub(super) fn client_config(options: &TlsOptions) -> Result<ClientConfig, TlsErr
 }
 
 /// The system's roots, the cluster's own on a node, and those of the file.
-fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, TlsError> {
+fn roots(cluster_ca: &Path, ca_file: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     for error in &native.errors {
         tracing::debug!(%error, "a root certificate of the system cannot be read");
     }
     roots.add_parsable_certificates(native.certs);
-    let cluster_ca = Path::new(CLUSTER_CA);
     if cluster_ca.exists()
         && let Err(error) = add(&mut roots, cluster_ca)
     {
-        tracing::warn!(error = %error, path = CLUSTER_CA, "the cluster's CA is left out");
+        tracing::warn!(error = %error, path = %cluster_ca.display(), "the cluster's CA is left out");
     }
     if let Some(path) = ca_file {
         add(&mut roots, path)?;

@@ -106,6 +106,18 @@ async fn a_ca_file_is_believed_for_the_names_that_it_vouches_for() {
 }
 
 #[tokio::test]
+async fn on_a_node_of_the_cluster_its_ca_is_believed_and_a_broken_one_left_out() {
+    let pki = pki(&["127.0.0.1"]);
+    let at = |path: &std::path::Path| TlsOptions { cluster_ca: path.to_owned(), ..TlsOptions::default() };
+    assert_eq!(call(&pki, "127.0.0.1", &at(pki.ca_file.path())).await.expect("believed"), answered());
+    let broken = NamedTempFile::new().expect("a file");
+    for nothing in [broken.path(), std::path::Path::new("/nowhere/pve-root-ca.pem")] {
+        let outcome = call(&pki, "127.0.0.1", &at(nothing)).await;
+        assert!(matches!(outcome, Err(Unanswered::NotSent(_))), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_pin_is_asked_when_verification_fails() {
     let pki = pki(&["pve1.example"]);
     let pinned = |fingerprint| TlsOptions { fingerprint: Some(fingerprint), ..TlsOptions::default() };
