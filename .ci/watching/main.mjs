@@ -21,7 +21,7 @@ const program = process.env.SANDBOX_POOL;
 const secret = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
 const work = mkdtempSync(join(tmpdir(), "sandbox-pool-watch-"));
 const data = join(work, "data");
-const [pvePort, port, caddyPort, nginxPort, hookPort] = await freePorts(5);
+const [pvePort, port, caddyPort, nginxPort, hookPort, ...closedPorts] = await freePorts(7);
 const direct = `http://127.0.0.1:${port}`;
 const viaCaddy = `http://127.0.0.1:${caddyPort}/pool`, viaNginx = `http://127.0.0.1:${nginxPort}/pool`;
 
@@ -56,9 +56,26 @@ const log = () => logOf(data);
 const problems = [];
 const expect = (holds, words) => { if (!holds) problems.push(words); };
 
+/** As they are in the repository, the proxies let nobody in from here, whatever the caller says of itself. */
+async function strangersStayOutside() {
+  const nobody = "192.0.2.0/24";
+  const closed = [caddy(join(work, "closed"), closedPorts[0], port, nobody), nginx(join(work, "shut"), closedPorts[1], port, nobody)];
+  for (const [nth, proxy] of closed.entries()) {
+    await proxy.start();
+    for (const path of ["/pool/status", "/pool/health", "/pool/", "//pool/status", "/pool/../pool/status", "/POOL/status"]) {
+      const headers = { "x-forwarded-for": "192.0.2.7", "x-real-ip": "192.0.2.7", forwarded: "for=192.0.2.7" };
+      const { status } = await fetch(`http://127.0.0.1:${closedPorts[nth]}${path}`, { headers, redirect: "manual" });
+      expect(status === 403 || (status === 404 && !path.startsWith("/pool")), `a stranger at ${proxy.command}${path}: ${status}`);
+    }
+    await proxy.end("SIGTERM");
+  }
+  console.log("strangers stay outside Caddy and nginx");
+}
+
 async function play() {
   await pve.start();
   await pool.start();
+  await strangersStayOutside();
   for (const proxy of proxies) await proxy.start();
   browser = await launch(playwright);
   const all = "/events?from=earliest";

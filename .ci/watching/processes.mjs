@@ -101,13 +101,18 @@ export function service(program, port, pvePort, dataDir, webhookUrl, webhookSecr
   return new Process(program, ["serve"], { env, up: answers(`http://127.0.0.1:${port}/health`) });
 }
 
+/** The machines that the repository's own configurations let in, to be replaced. */
+const ALLOWED = "192.0.2.0/24";
+const ANYBODY_HERE = "127.0.0.0/8";
+
 /** Caddy with the repository's own configuration, on another port and without what needs a PVE host. */
-export function caddy(work, port, servicePort) {
+export function caddy(work, port, servicePort, allowed = ANYBODY_HERE) {
   const config = readFileSync("deploy/Caddyfile", "utf8")
     .replace("pve.example.com {", `http://127.0.0.1:${port} {`)
     .replace("reverse_proxy 127.0.0.1:8007", `reverse_proxy 127.0.0.1:${servicePort}`)
-    .replace("192.0.2.0/24", "127.0.0.0/8")
+    .replace(ALLOWED, allowed)
     .replace(/\n\t# The PVE API, as before\.[^]*$/, "}\n");
+  mkdirSync(work, { recursive: true });
   writeFileSync(`${work}/Caddyfile`, `{\n\tadmin off\n\tlog {\n\t\toutput discard\n\t}\n}\n${config}`);
   const args = ["run", "--config", `${work}/Caddyfile`, "--adapter", "caddyfile"];
   return new Process("caddy", args, {
@@ -117,10 +122,10 @@ export function caddy(work, port, servicePort) {
 }
 
 /** nginx with the repository's own configuration, and gzip for everything. */
-export function nginx(work, port, servicePort) {
+export function nginx(work, port, servicePort, allowed = ANYBODY_HERE) {
   const location = readFileSync("deploy/nginx.conf", "utf8")
     .replaceAll("127.0.0.1:8007", `127.0.0.1:${servicePort}`)
-    .replace("192.0.2.0/24", "127.0.0.0/8")
+    .replace(ALLOWED, allowed)
     .replace("Bearer TOKEN", `Bearer ${TOKEN}`);
   const config = `daemon off; worker_processes 1; pid ${work}/nginx.pid; error_log ${work}/nginx.log crit;
 events { worker_connections 256; }
