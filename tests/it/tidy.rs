@@ -103,13 +103,19 @@ fn dependencies_point_inwards() {
 #[test]
 fn every_dependency_is_used_and_says_what_for() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
-    let (_, rest) = manifest.split_once("[dependencies]\n").expect("dependencies");
-    let (dependencies, _) = rest.split_once("\n[").expect("what follows them");
-    let code: String = sources(&root().join("src")).into_iter().map(|(_, text)| text).collect();
-    for line in dependencies.lines().filter(|line| !line.is_empty()) {
-        let (name, _) = line.split_once(" = ").expect("a name");
-        assert!(line.contains(" # "), "{name} does not say what it is for");
-        assert!(code.contains(&format!("{}::", name.replace('-', "_"))), "{name} is not used");
+    let read = |folder: &str| -> String {
+        sources(&root().join(folder)).into_iter().map(|(_, text)| text).collect()
+    };
+    let program = read("src");
+    let tests = [&program[..], &read("tests"), &read("benches")].concat();
+    for (section, code) in [("[dependencies]\n", &program), ("[dev-dependencies]\n", &tests)] {
+        let (_, rest) = manifest.split_once(section).expect("a section");
+        let (dependencies, _) = rest.split_once("\n[").expect("what follows them");
+        for line in dependencies.lines().filter(|line| !line.is_empty()) {
+            let (name, _) = line.split_once(" = ").expect("a name");
+            assert!(line.contains(" # "), "{name} does not say what it is for");
+            assert!(code.contains(&format!("{}::", name.replace('-', "_"))), "{name} is not used");
+        }
     }
 }
 
