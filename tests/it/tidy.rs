@@ -124,7 +124,9 @@ const EXPOSES: &[&str] = &[
     "src/app.rs",
     "src/cli/client.rs",
     "src/cli/doctor/pve.rs",
+    "src/cli/events.rs",
     "src/config/load.rs",
+    "src/demo.rs",
     "src/webhook/endpoint.rs",
 ];
 
