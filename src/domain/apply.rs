@@ -516,7 +516,7 @@ impl State {
         let phase = match &e.instance_id {
             None => Phase::Ready { since: at },
             Some(instance_id) => Phase::Allocated(Holding {
-                allocation_id: AllocationId(e.clone_id.0),
+                allocation_id: AllocationId::of_found(e.clone_id),
                 instance_id: instance_id.clone(),
                 metadata: std::collections::BTreeMap::new(),
                 start: false,

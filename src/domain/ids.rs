@@ -84,6 +84,13 @@ impl fmt::Display for CloneId {
 #[serde(transparent)]
 pub struct AllocationId(#[schemars(with = "String")] pub Ulid);
 
+impl AllocationId {
+    /// The allocation of a container that was found in its instance's hands. No request for it is known.
+    pub fn of_found(clone_id: CloneId) -> Self {
+        Self(clone_id.0)
+    }
+}
+
 impl fmt::Display for AllocationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

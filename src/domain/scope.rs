@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::event::Event;
 use super::ids::{AllocationId, InstanceId, Seq, Vmid};
-use super::state::State;
+use super::state::{Holding, State};
 use super::time::Timestamp;
 
 /// Where the events begin that a scope is going to see.
@@ -62,7 +62,8 @@ impl OfTemplate {
             }
             None => self.containers.contains(&vmid),
         };
-        if matches!(event, Event::Removed(_) | Event::ContainerLost(_) | Event::CloneFailed(_)) {
+        // A clone that fails may leave something behind.
+        if matches!(event, Event::Removed(_) | Event::ContainerLost(_)) {
             self.containers.remove(&vmid);
         }
         its
@@ -85,10 +86,12 @@ impl OfInstance {
             return;
         };
         let holding = container.holding();
-        let is_from_before = begin.is_none_or(|begin| match holding {
+        let is_from_before = begin.is_none_or(|begin| {
             // Its id was made when it was asked for.
-            Some(holding) => i128::from(holding.allocation_id.0.timestamp_ms()) < i128::from(begin.at.0),
-            None => container.created_seq < begin.seq,
+            let asked_before = |holding: &Holding| {
+                i128::from(holding.allocation_id.0.timestamp_ms()) < i128::from(begin.at.0)
+            };
+            container.created_seq < begin.seq && holding.is_none_or(asked_before)
         });
         self.vmid = is_from_before.then_some(container.vmid);
         self.allocation_id = holding.map(|holding| holding.allocation_id).or(self.allocation_id);
@@ -123,16 +126,17 @@ impl OfInstance {
         true
     }
 
-    /// What an event that names the instance says of it.
+    /// What an event that names the instance says of it. An answered allocation outlives a look at it that is
+    /// cancelled or fails.
     fn learn(&mut self, event: &Event) {
         match event {
-            Event::AllocationQueued(it) => self.allocation_id = Some(it.allocation_id),
             Event::Allocated(it) => (self.allocation_id, self.vmid) = (Some(it.allocation_id), Some(it.vmid)),
             Event::AllocationCompleted(it) => {
                 (self.allocation_id, self.vmid) = (Some(it.allocation_id), Some(it.vmid));
             }
-            Event::AllocationCancelled(_) | Event::AllocationFailed(_) => self.allocation_id = None,
-            Event::ContainerDiscovered(it) => self.vmid = Some(it.vmid),
+            Event::ContainerDiscovered(it) => {
+                (self.allocation_id, self.vmid) = (Some(AllocationId::of_found(it.clone_id)), Some(it.vmid));
+            }
             Event::ReleaseRequested(it) => self.vmid = Some(it.vmid),
             _ if ends_hold(event) => (self.allocation_id, self.vmid) = (None, None),
             _ => {}

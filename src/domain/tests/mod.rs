@@ -21,6 +21,7 @@ mod reload;
 mod remove;
 mod replay;
 mod restart;
+mod scope;
 mod sizes;
 mod template;
 mod ttl;

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::pool::{Pool, T, U, doubt, fault, put, request, stray, unusable, upid};
 use super::promises::replay_gives;
+use super::scope::scopes_go_on_from;
 use crate::domain::command::{
     Allocate, CloneEnd, Command, Discovered, Finding, Hindrance, Leave, Leftover, Observation, Prepared,
 };
@@ -126,6 +127,7 @@ proptest! {
             take(&mut pool, &mut seen, step);
         }
         replay_gives(&pool.state, &pool.log);
+        scopes_go_on_from(&pool.log, (0..pool.log.len()).step_by(pool.log.len() / 4 + 1));
     }
 
     #[test]
