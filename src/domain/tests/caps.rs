@@ -1,7 +1,7 @@
 //! The cap on everything in State: who gets the last places.
 
 use super::pool::{Pool, T, U, allocate, allocate_from, doubt, fault, stray};
-use crate::domain::command::{Finding, Hindrance};
+use crate::domain::command::{Finding, Hindrance, Leftover};
 use crate::domain::fault::FaultKind;
 use crate::domain::ids::Vmid;
 use crate::domain::settings::{ReleasePolicy, Sizes};
@@ -168,4 +168,13 @@ fn at_the_cap_a_release_gives_hope_to_its_own_template_unless_that_is_drained() 
     pool.run(allocate_from(U, "u")).clone(U);
     pool.renamed(200).started(200).release(200);
     pool.refuses(allocate("a"), "as many as it may").drain(U).allocate("a").then_has("AllocationQueued a");
+}
+
+#[test]
+fn who_has_a_clone_under_way_is_not_the_one_too_many() {
+    let mut pool = Pool::with(|settings| (settings.max_total, settings.clone_concurrency) = (2, 2));
+    pool.allocate("a").prepared(T).submitted(200).later(1);
+    pool.run(allocate_from(U, "b")).prepared(U);
+    pool.clone_failed(200, FaultKind::Other, Leftover::Locked { hint: "pct unlock 200".to_owned() });
+    pool.then_has("AllocationFailed a max_total").then_lacks("AllocationFailed b");
 }

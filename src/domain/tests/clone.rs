@@ -262,3 +262,15 @@ fn a_lock_says_nothing_about_linked_clones() {
     let plan = pool.plan();
     assert!(matches!(&plan.actions[0], Action::PrepareClone { linkable: Some(true), .. }), "{plan:?}");
 }
+
+#[test]
+fn a_template_is_locked_since_the_first_refusal_in_a_row_that_says_so() {
+    let mut pool = Pool::new();
+    let first = pool.now;
+    let locked_since = |pool: &Pool| pool.state.template(Vmid(T)).unwrap().locked_since;
+    pool.allocate("a").prepare(T, Err(fault(FaultKind::Locked))).later(7);
+    pool.prepare(T, Err(fault(FaultKind::Locked)));
+    assert_eq!(locked_since(&pool), Some(first));
+    pool.later(7).prepare(T, Err(fault(FaultKind::NodeUnreachable)));
+    assert_eq!(locked_since(&pool), None);
+}

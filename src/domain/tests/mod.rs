@@ -26,3 +26,4 @@ mod sizes;
 mod template;
 mod ttl;
 mod weather;
+mod webhook;

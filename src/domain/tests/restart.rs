@@ -3,7 +3,7 @@
 use super::pool::{Pool, T, allocate, fault, upid};
 use crate::domain::command::{Command, Observation};
 use crate::domain::fault::FaultKind;
-use crate::domain::ids::Vmid;
+use crate::domain::ids::{EndpointName, Vmid};
 use crate::domain::state::ServicePhase;
 
 #[test]
@@ -109,6 +109,7 @@ fn nothing_is_written_behind_a_stop() {
     let allocation_id = pool.container(200).holding().unwrap().allocation_id;
     pool.renamed(200).then("").run(Command::CallersGone { allocation_id }).then("");
     pool.run(Command::Tick).then("").run(Command::Stop).then("");
+    pool.refuses(Command::RegisterWebhooks(vec![EndpointName::from("audit")]), "stopping");
     assert_eq!(pool.state.service.phase, ServicePhase::Stopped);
     pool.restart().then("ServiceStarted").plans("");
 }

@@ -88,6 +88,12 @@ fn a_refresh_without_a_target_just_destroys() {
 }
 
 #[test]
+fn a_refresh_without_a_target_makes_nothing_for_itself() {
+    let mut pool = Pool::new();
+    pool.allocate("a").prepared(T).refresh(T).then("TemplateRefreshed 9009");
+}
+
+#[test]
 fn a_refresh_whose_clones_fail_keeps_what_is_there() {
     let mut pool = Pool::sized(0, 1, 2);
     pool.clone_all().refresh(T).prepare(T, Err(fault(FaultKind::NoSpace)));
