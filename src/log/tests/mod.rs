@@ -128,6 +128,25 @@ fn first_segment() -> String {
     layout::segment_name(Seq(1))
 }
 
+/// The checksum of each record in a segment.
+fn checksums(segment: &[u8]) -> Vec<u32> {
+    let lines = segment.split(|byte| *byte == b'\n').skip(1);
+    lines.filter_map(|line| line::unseal(line).map(|(_, crc)| crc)).collect()
+}
+
+/// The snapshot that a log with this id and this last record would have of `events`.
+fn put_snapshot(disk: &MemoryDisk, events: &[Envelope], log_id: u32, record_crc: u32) {
+    let snapshot = snapshot::Snapshot::of(&fold(events), log_id, record_crc, "1.0.0").unwrap();
+    snapshot.write(disk).unwrap();
+}
+
+/// An event whose record is about `bytes` longer than others.
+fn long_event(head: Seq, bytes: usize) -> Vec<Envelope> {
+    let mut batch = batch(head, 1);
+    (batch[0].event, batch[0].cause) = (PveUnreachable { reason: "x".repeat(bytes) }.into(), None);
+    batch
+}
+
 /// Every event that a reader gives, page by page.
 fn read_everything(reader: &Reader, page: usize) -> Vec<Envelope> {
     let mut all = Vec::new();

@@ -66,8 +66,15 @@ fn what_is_not_there_yet_is_not_shown() {
     assert_eq!(future(look(Moment::Event(Seq(25)))), Seq(24));
     assert_eq!(future(look(Moment::Instant(Timestamp(1_795_489_600_001)))), Seq(24));
     assert_eq!(future(Look { head: Seq(4), ..look(Moment::Event(Seq(5))) }), Seq(4));
+    let last = Look { head: Seq(3), ..look(Moment::Event(Seq(3))) };
+    assert_eq!(replay_at_on::<Toy>(&disk, &last).unwrap().head, Seq(3));
     let late = look(Moment::Instant(Timestamp(1_795_489_600_000)));
-    assert_eq!(replay_at_on::<Toy>(&disk, &late).unwrap().projection.facts(), fold(&events).facts());
+    let past = replay_at_on::<Toy>(&disk, &late).unwrap();
+    assert_eq!(
+        (past.projection.facts(), past.at),
+        (fold(&events).facts(), late.now),
+        "the instant that was asked for"
+    );
     let durable = Look { head: Seq(6), ..late };
     assert_eq!(replay_at_on::<Toy>(&disk, &durable).unwrap().head, Seq(6));
 }
@@ -80,10 +87,41 @@ fn what_is_pruned_is_said_to_be() {
     assert!(oldest > Seq(4), "{oldest}");
     for moment in [Moment::Event(Seq(11)), Moment::Instant(events[3].at)] {
         let refused = replay_at_on::<Toy>(&disk, &look(moment));
-        assert!(matches!(refused, Err(PastError::Pruned { .. })), "{refused:?}");
+        let first = layout::list(&disk).unwrap().snapshots[0];
+        assert!(matches!(refused, Err(PastError::Pruned { oldest, .. }) if oldest == first), "{refused:?}");
     }
     let past = replay_at_on::<Toy>(&disk, &look(Moment::Event(Seq(24)))).unwrap();
     assert_eq!(past.projection.facts(), fold(&events).facts());
+}
+
+#[test]
+fn before_a_whole_log_nothing_can_be_shown_and_its_first_event_can() {
+    let (disk, events, _opened) = long_log();
+    let refused = replay_at_on::<Toy>(&disk, &look(Moment::Instant(Timestamp(events[0].at.0 - 1))));
+    assert!(matches!(refused, Err(PastError::Pruned { oldest: Seq(1), .. })), "{refused:?}");
+}
+
+#[test]
+fn a_snapshot_right_before_the_oldest_event_is_a_place_too() {
+    let (disk, events, _opened) = long_log();
+    let header = layout::read(&disk).unwrap().segments[1].header.clone();
+    let before = header.first_seq.0 - 1;
+    let events = &events[..usize::try_from(before).unwrap()];
+    put_snapshot(&disk, events, header.log_id, header.prev_crc);
+    disk::Disk::remove(&disk, &first_segment()).unwrap();
+    let past = replay_at_on::<Toy>(&disk, &look(Moment::Event(Seq(before)))).unwrap();
+    assert_eq!((past.head, past.projection.facts()), (Seq(before), fold(events).facts()));
+}
+
+#[test]
+fn a_long_look_back_is_given_up_when_nobody_waits_for_it() {
+    let disk = MemoryDisk::default();
+    let mut opened = open_memory(&disk, options());
+    append(&mut opened.writer, &[100; 11]);
+    let patient = look(Moment::Event(Seq(1100)));
+    assert_eq!(replay_at_on::<Toy>(&disk, &patient).unwrap().head, Seq(1100));
+    let impatient = Look { given_up: &|| true, ..patient };
+    assert!(matches!(replay_at_on::<Toy>(&disk, &impatient), Err(PastError::GivenUp)));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
@@ -45,6 +46,34 @@ fn limits_are_kept() {
     assert_eq!(seqs(50, 9, 99), [0; 0]);
     assert_eq!(seqs(3, 0, 99), [0; 0]);
     assert_eq!(seqs(3, 9, 2), [0; 0]);
+}
+
+#[test]
+fn a_page_ends_where_it_is_large() {
+    let disk = MemoryDisk::default();
+    let mut opened = open_memory(&disk, Options { recent_records: 0, ..options() });
+    let mut events = Vec::new();
+    for _ in 0..8 {
+        let long = long_event(opened.writer.head(), 300_000);
+        opened.writer.append(std::slice::from_ref(&long)).unwrap();
+        events.extend(long);
+    }
+    assert_eq!(opened.reader.read(Seq(0), 100, Seq(99)).unwrap().len(), 4);
+    assert_eq!(read_everything(&opened.reader, 100), events);
+}
+
+#[test]
+fn a_place_among_long_records_is_found() {
+    let disk = MemoryDisk::default();
+    let mut opened = open_memory(&disk, Options { recent_records: 0, ..options() });
+    for _ in 0..40 {
+        let long = long_event(opened.writer.head(), 5000);
+        opened.writer.append(&[long]).unwrap();
+    }
+    for after in 0..40 {
+        let records = opened.reader.read(Seq(after), 1, Seq(99)).unwrap();
+        assert_eq!(records[0].envelope.seq, Seq(after + 1));
+    }
 }
 
 #[test]
@@ -126,6 +155,8 @@ fn pruning_moves_the_oldest_but_never_past_the_snapshots() {
     assert_eq!(opened.reader.oldest(), oldest);
     let read = opened.reader.read(Seq(0), 9, Seq(99));
     assert!(matches!(read, Err(ReadError::Pruned { oldest: first }) if first == oldest));
+    let nothing = [opened.reader.read(Seq(0), 0, Seq(99)), opened.reader.read(Seq(0), 9, Seq(0))];
+    assert!(nothing.iter().all(|read| read.as_ref().is_ok_and(Vec::is_empty)), "nothing is never missing");
     drop(opened);
     let opened = open_memory(&disk, Options { build: "2.0.0".to_owned(), ..small_segments() });
     assert_eq!(opened.projection.facts(), fold(&events).facts(), "another build must take the snapshot");
@@ -188,10 +219,11 @@ fn a_sealed_segment_may_end_in_a_very_long_line() {
     assert_eq!((again.report.head, again.report.replayed), (Seq(4), 0));
 }
 
-/// A disk that counts the bytes that are read from it.
+/// A disk that counts the bytes that are read from it, and on which something happens when a file is opened.
 struct Counting {
     disk: MemoryDisk,
     read: Arc<AtomicUsize>,
+    once: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 struct CountingFile {
@@ -213,6 +245,10 @@ impl Disk for Counting {
         self.disk.list()
     }
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let once = self.once.lock().unwrap().take();
+        if let Some(happens) = once {
+            happens();
+        }
         Ok(self.counted(self.disk.open(name)?))
     }
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
@@ -255,7 +291,7 @@ impl DiskFile for CountingFile {
 #[test]
 fn a_place_in_a_large_segment_is_found_without_reading_all_of_it() {
     let (disk, read) = (MemoryDisk::default(), Arc::new(AtomicUsize::new(0)));
-    let counting = Arc::new(Counting { disk: disk.clone(), read: read.clone() });
+    let counting = Arc::new(Counting { disk: disk.clone(), read: read.clone(), once: Mutex::default() });
     let mut opened: Opened<Toy> =
         open_on(counting, Options { recent_records: 0, ..options() }, None).unwrap();
     append(&mut opened.writer, &vec![1; 10_000]);
@@ -267,4 +303,18 @@ fn a_place_in_a_large_segment_is_found_without_reading_all_of_it() {
         let read = read.load(Ordering::Relaxed);
         assert!(read < 250_000, "{read} bytes were read for the event behind {after}");
     }
+}
+
+#[test]
+fn who_reads_a_segment_while_it_is_pruned_is_told_so() {
+    let disk =
+        Arc::new(Counting { disk: MemoryDisk::default(), read: Arc::default(), once: Mutex::default() });
+    let options = Options { recent_records: 0, ..small_segments() };
+    let Opened::<Toy> { mut writer, reader, .. } = open_on(disk.clone(), options, None).unwrap();
+    let events: Vec<_> = (0..6).flat_map(|_| append(&mut writer, &[2, 1])).collect();
+    writer.snapshot(&fold(&events)).unwrap();
+    let prune = move || assert!(writer.prune(Seq(99)).unwrap() > Seq(1));
+    *disk.once.lock().unwrap() = Some(Box::new(prune));
+    let read = reader.read(Seq(0), 9, Seq(99));
+    assert!(matches!(read, Err(ReadError::Pruned { oldest }) if oldest == reader.oldest()), "{read:?}");
 }

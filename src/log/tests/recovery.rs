@@ -67,7 +67,7 @@ fn a_snapshot_gives_what_a_replay_gives() {
     let (disk, events) = long_log();
     assert_eq!(snapshots(&disk).len(), 2, "the last two are kept");
     let opened = open_memory(&disk.copy(), small_segments());
-    assert!(opened.projection.restored && opened.report.replayed < 10);
+    assert!(opened.projection.restored && opened.report.replayed < 10 && !opened.writer.wants_snapshot());
     assert_eq!(opened.projection.facts(), fold(&events).facts());
     let replayed = disk.copy();
     for seq in snapshots(&disk) {
@@ -119,6 +119,83 @@ fn a_snapshot_of_another_log_or_build_is_not_used() {
     assert_eq!(opened.projection.facts(), fold(&events).facts());
     let opened = open_memory(&disk, Options { build: "2.0.0".to_owned(), ..small_segments() });
     assert!(matches!(&opened.report.snapshot, SnapshotUse::Unused(why) if why.len() == 2));
+}
+
+#[test]
+fn a_snapshot_of_another_log_says_nothing_of_what_this_one_lost() {
+    let (disk, events) = long_log();
+    put_snapshot(&disk, &[&events[..], &batch(Seq(events.len() as u64), 1)].concat(), 7, 7);
+    assert_eq!(open_memory(&disk, small_segments()).report.head, Seq(events.len() as u64));
+}
+
+#[test]
+fn a_snapshot_of_half_a_batch_or_of_another_course_of_events_is_not_used() {
+    let disk = MemoryDisk::default();
+    let mut opened = open_memory(&disk, options());
+    let mut events = append(&mut opened.writer, &[1]);
+    let fork = disk.copy();
+    events.extend(append(&mut opened.writer, &[2]));
+    let mut forked = open_memory(&fork, options());
+    append(&mut forked.writer, &[1, 1]);
+    let [crcs, other_crcs] = [&disk, &fork].map(|disk| checksums(&disk.bytes(&first_segment())));
+    for (len, crc) in [(2, crcs[1]), (3, other_crcs[2])] {
+        let disk = disk.copy();
+        put_snapshot(&disk, &events[..len], 0x0bad_cafe, crc);
+        let opened = open_memory(&disk, options());
+        assert!(matches!(&opened.report.snapshot, SnapshotUse::Unused(why) if why.len() == 1), "{len}");
+    }
+}
+
+#[test]
+fn a_segment_of_another_log_or_place_is_named_as_that() {
+    let (disk, _) = long_log();
+    let segments = layout::list(&disk).unwrap().segments;
+    let (second, third) = (layout::segment_name(segments[1]), layout::segment_name(segments[2]));
+    let (swapped, renamed) = (disk.copy(), disk.copy());
+    let other = MemoryDisk::default();
+    let mut opened = open_memory(&other, Options { log_id_for_new: 7, ..small_segments() });
+    for _ in 0..8 {
+        append(&mut opened.writer, &[2, 1]);
+    }
+    swapped.put(&second, &other.bytes(&second));
+    renamed.put(&second, &disk.bytes(&third));
+    for disk in [swapped, renamed] {
+        let result = try_open(&disk, small_segments());
+        let Err(OpenError::Damaged(damage)) = result else { panic!("{:?}", result.err()) };
+        assert_eq!(damage.flaw, Flaw::Foreign);
+    }
+}
+
+#[test]
+fn a_batch_that_does_not_end_in_a_sealed_segment_is_damage_behind_its_last_line() {
+    let disk = MemoryDisk::default();
+    let mut opened = open_memory(&disk, small_segments());
+    for _ in 0..6 {
+        append(&mut opened.writer, &[2]);
+    }
+    let mut file = disk.bytes(&first_segment());
+    file.pop();
+    file.truncate(file.iter().rposition(|byte| *byte == b'\n').unwrap() + 1);
+    disk.put(&first_segment(), &file);
+    let result = try_open(&disk, small_segments());
+    let Err(OpenError::Damaged(damage)) = result else { panic!("{:?}", result.err()) };
+    let lines = file.split(|byte| *byte == b'\n').count() as u64;
+    assert_eq!((damage.flaw, damage.line, damage.offset), (Flaw::BatchOpen, lines, file.len() as u64));
+}
+
+#[test]
+fn a_last_segment_of_any_length_is_written_anew_as_it_was() {
+    let disk = MemoryDisk::default();
+    let mut opened = open_memory(&disk, options());
+    let mut events = Vec::new();
+    for _ in 0..4 {
+        let long = long_event(opened.writer.head(), 100_000);
+        opened.writer.append(std::slice::from_ref(&long)).unwrap();
+        events.extend(long);
+    }
+    drop(opened);
+    drop(open_memory(&disk, options()));
+    assert_eq!(read_everything(&open_memory(&disk, options()).reader, 100), events);
 }
 
 #[test]
@@ -199,6 +276,13 @@ fn a_last_segment_without_its_header_is_kept_aside_unless_it_had_records() {
         assert_eq!(disk.bytes(saved.file_name().unwrap().to_str().unwrap()), torn);
         assert_eq!(open_memory(&disk, small_segments()).report.torn, None);
     }
+    // A segment is whole before the next one is begun.
+    let torn_before = disk.copy();
+    let last = layout::segment_name(*layout::list(&disk).unwrap().segments.last().unwrap());
+    let bytes = disk.bytes(&last);
+    torn_before.put(&last, &bytes[..bytes.len() - 3]);
+    torn_before.put(&name, b"");
+    assert!(matches!(try_open(&torn_before, small_segments()), Err(OpenError::Damaged(_))));
     for damaged in [&b"xx\n{\"seq\":25,"[..], &[0; 5000]] {
         let disk = disk.copy();
         disk.put(&name, damaged);
@@ -226,4 +310,36 @@ fn a_torn_tail_is_kept_aside_and_reported() {
     );
     let saved = torn.saved.unwrap();
     assert_eq!(disk.bytes(saved.file_name().unwrap().to_str().unwrap()), file[durable..]);
+}
+
+#[test]
+fn a_batch_without_its_last_event_is_a_torn_tail() {
+    let disk = MemoryDisk::default();
+    let mut opened = open_memory(&disk, options());
+    append(&mut opened.writer, &[1]);
+    let durable = disk.bytes(&first_segment()).len();
+    append(&mut opened.writer, &[2]);
+    drop(opened);
+    let mut file = disk.bytes(&first_segment());
+    let first_line = file[durable..].iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    file.truncate(durable + first_line);
+    disk.put(&first_segment(), &file);
+    let torn = open_memory(&disk, options()).report.torn.unwrap();
+    assert_eq!((torn.first, torn.offset, torn.bytes), (Seq(2), durable as u64, first_line as u64));
+}
+
+#[test]
+fn a_tail_that_is_longer_than_an_append_is_damage() {
+    let disk = MemoryDisk::default();
+    let mut opened = open_memory(&disk, options());
+    append(&mut opened.writer, &[1]);
+    drop(opened);
+    let longest = usize::try_from(torn::LONGEST_APPEND).unwrap();
+    for (tail, is_torn) in [(longest, true), (longest + 1, false)] {
+        let disk = disk.copy();
+        let mut file = disk.bytes(&first_segment());
+        file.resize(file.len() + tail, 0);
+        disk.put(&first_segment(), &file);
+        assert_eq!(offline::verify_on(&disk).is_ok(), is_torn, "{tail}");
+    }
 }

@@ -141,6 +141,67 @@ fn every_step_of_a_rotation_may_fail_and_be_tried_again() {
 }
 
 #[test]
+fn a_rotation_cuts_first_what_an_append_left_behind() {
+    let disk = MemoryDisk::default();
+    let mut opened = open_memory(&disk, small_segments());
+    let mut events = append(&mut opened.writer, &[1]);
+    disk.write_short();
+    let mut writes = 0;
+    disk.fail(move |op, _| {
+        writes += usize::from(op == Op::Write);
+        (writes > 5 || op == Op::SetLen).then(|| ErrorKind::StorageFull.into())
+    });
+    assert!(opened.writer.append(&batches(Seq(1), &[1])).is_err());
+    disk.heal();
+    events.extend(append(&mut opened.writer, &[4]));
+    assert_eq!(opened.writer.sizes().segments, 2);
+    drop(opened);
+    assert_eq!(read_everything(&open_memory(&disk, small_segments()).reader, 10), events);
+}
+
+#[test]
+fn a_segment_is_filled_to_its_last_byte() {
+    let disk = MemoryDisk::default();
+    append(&mut open_memory(&disk, options()).writer, &[1]);
+    let whole = disk.bytes(&first_segment()).len() as u64;
+    let mut opened = open_memory(&disk, options());
+    append(&mut opened.writer, &[1]);
+    let both = opened.writer.sizes().bytes;
+    assert!(whole < both);
+    for (segment_bytes, segments) in [(both, 1), (both - 1, 2)] {
+        let mut opened = open_memory(&MemoryDisk::default(), Options { segment_bytes, ..options() });
+        append(&mut opened.writer, &[1]);
+        append(&mut opened.writer, &[1]);
+        assert_eq!(opened.writer.sizes().segments, segments);
+    }
+}
+
+#[test]
+fn an_append_is_at_most_16_mebibytes() {
+    let mut opened = open_memory(&MemoryDisk::default(), options());
+    let others = opened.writer.append(&[long_event(Seq(0), 0)]).unwrap().bytes;
+    let most = usize::try_from(torn::LONGEST_APPEND - others).unwrap();
+    let refused = opened.writer.append(&[long_event(Seq(1), most + 1)]);
+    assert!(matches!(refused, Err(AppendError::Invalid { .. })), "{refused:?}");
+    assert_eq!(opened.writer.append(&[long_event(Seq(1), most)]).unwrap().bytes, torn::LONGEST_APPEND);
+}
+
+#[test]
+fn a_snapshot_is_written_once_for_each_place_and_none_before_the_first_event() {
+    let disk = MemoryDisk::default();
+    let mut opened = open_memory(&disk, options());
+    opened.writer.snapshot(&Toy::default()).unwrap();
+    assert_eq!(layout::list(&disk).unwrap().snapshots, []);
+    let mut events = Vec::new();
+    for _ in 0..2 {
+        events.extend(append(&mut opened.writer, &[1]));
+        opened.writer.snapshot(&fold(&events)).unwrap();
+    }
+    opened.writer.snapshot(&fold(&events)).unwrap();
+    assert_eq!(layout::list(&disk).unwrap().snapshots, [Seq(1), Seq(2)]);
+}
+
+#[test]
 fn a_batch_must_continue_the_log() {
     let disk = MemoryDisk::default();
     let mut opened = open_memory(&disk, options());
