@@ -67,7 +67,7 @@ pub async fn run(
             tokio::select! {
                 biased;
                 () = clock.sleep(if again { AGAIN.1 } else { interval }) => {}
-                goes_on = comes_back(&mut published) => if !goes_on { return },
+                _ = until(&mut published, |published| !published.state.pve_reachable()) => {}
             }
         }
     };
@@ -84,12 +84,7 @@ fn may_compare(published: &Published) -> bool {
     state.service.phase == ServicePhase::Running && state.pve_reachable() && published.unwritable.is_none()
 }
 
-/// Returns when PVE answers again after it did not; false if the engine has ended before.
-async fn comes_back(published: &mut watch::Receiver<Published>) -> bool {
-    until(published, |published| !published.state.pve_reachable()).await
-        && until(published, |published| published.state.pve_reachable()).await
-}
-
+/// Returns when the condition holds; false if the engine has ended before.
 async fn until(
     published: &mut watch::Receiver<Published>,
     condition: impl FnMut(&Published) -> bool,

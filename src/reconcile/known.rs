@@ -63,14 +63,8 @@ async fn judged(site: &Site, container: &Container, listed: &Listed, config: &Ct
             Phase::Ready { .. } if config.hostname.as_deref() != Some(container.hostname.as_str()) => {
                 Some(Finding::Unready { vmid, fault: misnamed(container, config) })
             }
-            Phase::Ready { .. } if is_in_use(container, &listed.row) => {
-                unready(site, container, config).await
-            }
-            Phase::Ready { .. }
-            | Phase::Creating(_)
-            | Phase::Allocated(_)
-            | Phase::Releasing(_)
-            | Phase::Removing(_) => None,
+            Phase::Ready { .. } => unready(site, container, config).await,
+            Phase::Creating(_) | Phase::Allocated(_) | Phase::Releasing(_) | Phase::Removing(_) => None,
         },
     }
 }

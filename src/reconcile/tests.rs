@@ -20,6 +20,8 @@ use crate::provision::tests::{
 };
 use crate::pve::Pve;
 
+mod running;
+
 const CONFIG: &str = "GET lxc/205/config";
 const STATUS: &str = "GET lxc/205/status/current";
 const NEXTID: &str = "GET cluster/nextid vmid=205";
@@ -107,7 +109,12 @@ fn brief(finding: &Finding) -> String {
     }
 }
 
-async fn check(containers: &[Container], list: &str, answers: &[(&str, (u16, &str))], expected: &str) {
+async fn check(
+    containers: &[Container],
+    list: &str,
+    answers: &[(&str, (u16, &str))],
+    expected: &str,
+) -> Arc<Script> {
     let mut all = vec![NODES, ("GET lxc", (200, list))];
     all.extend(answers);
     let script = Script::new(&all);
@@ -116,13 +123,23 @@ async fn check(containers: &[Container], list: &str, answers: &[(&str, (u16, &st
     let findings: Vec<String> = compared.findings.iter().map(brief).collect();
     assert_eq!(findings.join(" "), expected, "{list} {answers:?}");
     assert!(script.writes().is_empty());
+    script
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_container_that_is_as_it_should_be_is_not_even_read() {
-    check(&[ready()], &row(POOL_NAME, "stopped", ""), &[], "").await;
-    check(&[allocated()], &row("box", "running", ""), &[], "").await;
-    check(&[allocated()], &row("box", "stopped", r#","lock":"backup""#), &[], "").await;
+    let running = Container { hostname: POOL_NAME.into(), ..allocated() };
+    for (container, list) in [
+        (ready(), row(POOL_NAME, "stopped", "")),
+        (allocated(), row("box", "running", "")),
+        (allocated(), row("box", "stopped", r#","lock":"backup""#)),
+        // Its instance's name is on its way.
+        (running.clone(), row(POOL_NAME, "running", "")),
+        (running, row("box", "running", "")),
+    ] {
+        let script = check(&[container], &list, &[], "").await;
+        assert_eq!((script.count(CONFIG), script.count(STATUS)), (0, 0), "{list}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

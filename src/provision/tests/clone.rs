@@ -203,6 +203,16 @@ async fn a_clone_is_looked_for_at_least_once_and_for_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lock_without_its_task_is_given_ten_seconds() {
+    let locked = config(POOL_NAME, "OURS", r#","lock":"create""#);
+    let of_template = ("GET lxc/9009/config", (200, r#"{"data":{"template":1}}"#));
+    let script = Script::new(&[(CONFIG, (200, &locked)), ("GET tasks", (200, NONE)), of_template]);
+    let clock = Clock::virtual_from(EPOCH);
+    perform(&Site::new(Pve::new(script), clock), find()).await;
+    assert_eq!(clock.now(), EPOCH.after(Duration::from_secs(10)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_is_asked_about_around_its_end() {
     let (running, made) = ((TASK, RUNNING), pooled(""));
     let mut answers = vec![running; 9];
