@@ -105,18 +105,16 @@ impl OfInstance {
             return true;
         }
         if event.allocation_id().is_some_and(|it| Some(it) == self.allocation_id) {
-            match event {
-                Event::AllocationRequeued(_) => self.vmid = None,
-                Event::AllocationResumed(it) => self.vmid = Some(it.vmid),
-                _ => {}
+            if matches!(event, Event::AllocationRequeued(_)) {
+                self.vmid = None;
             }
             return true;
         }
         if event.vmid().is_none_or(|vmid| Some(vmid) != self.vmid) {
             return false;
         }
-        // The container is somebody else's, or another one has its number.
-        if event.allocation_id().is_some() || is_another(event) {
+        // It is still somebody else's: State does not say since when it is the instance's.
+        if event.allocation_id().is_some() || instance_of(event).is_some() {
             self.vmid = None;
             return false;
         }
@@ -147,11 +145,6 @@ impl OfInstance {
 /// Whoever held the container does no longer.
 fn ends_hold(event: &Event) -> bool {
     matches!(event, Event::Released(_) | Event::Removed(_) | Event::ContainerLost(_))
-}
-
-/// The VMID is that of a new container.
-fn is_another(event: &Event) -> bool {
-    matches!(event, Event::CloneStarted(_) | Event::ContainerDiscovered(_))
 }
 
 /// The instance that an event names.

@@ -68,6 +68,7 @@ fn story() -> Pool {
     pool.submitted(vmid).clone_failed(vmid, FaultKind::Other, Leftover::Removable).destroyed(vmid);
     pool.later(1).leaves("e").found(Finding::Discovered(stray(300, Some("f")))).later(1).allocate("f");
     pool.renamed_while(300, true).later(1).remove(300).destroyed(300);
+    pool.later(1).found(Finding::Lost { vmid: Vmid(200), reason: "gone".to_owned() });
     pool
 }
 
@@ -121,12 +122,28 @@ fn one_vmid_for_two() -> Pool {
     pool
 }
 
+/// One container that `x` waits for while it is handed to `y`, and gets when it is back.
+fn one_container_for_two() -> Pool {
+    let mut pool = Pool::new().stocked(1);
+    pool.later(1).allocate("y").later(1).allocate("x").later(1).renamed(200).started(200);
+    pool.later(1).release(200).later(1).parked(200).later(1).renamed(200).started(200);
+    pool.later(1).found(Finding::Moved { vmid: Vmid(200), node: "pve2".into() });
+    pool
+}
+
 #[test]
 fn what_later_state_knows_counts_from_when_it_was_so() {
-    let Pool { state, log, .. } = one_vmid_for_two();
+    for pool in [one_vmid_for_two(), one_container_for_two()] {
+        takes_over_what_was_so(&pool);
+    }
+}
+
+/// Panics unless the scope of `x` that takes over the last State says the same from each place as one that heard
+/// everything before it.
+fn takes_over_what_was_so(Pool { state, log, .. }: &Pool) {
     // From a container's being made for it State cannot tell what it was given later.
     let being_made = |place: usize| {
-        let made = state_behind(&log, place);
+        let made = state_behind(log, place);
         made.containers.values().any(|container| container.creating().is_some())
     };
     for place in (0..log.len()).filter(|place| !being_made(*place)) {
@@ -135,7 +152,7 @@ fn what_later_state_knows_counts_from_when_it_was_so() {
         let mut heard = OfInstance::new(InstanceId::from("x"));
         let mut seeded = heard.clone();
         belonging(before, |event| heard.has(event));
-        seeded.seed(&state, Some(begin));
+        seeded.seed(state, Some(begin));
         let [seeded, heard] = [seeded, heard].map(|mut it| belonging(after, |event| it.has(event)));
         assert_eq!(seeded, heard, "from event {}", begin.seq);
     }
