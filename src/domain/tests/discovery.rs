@@ -41,6 +41,8 @@ fn a_clone_that_runs_is_followed_like_any_other() {
     pool.found(making()).then("TemplateAdded 9009; CloneStarted 300; CloneSubmitted 300");
     pool.holds("300 creating").plans("FollowClone 300").found(making()).then("");
     pool.made(300).holds("300 ready");
+    let next = Discovered { making: Some(upid()), ..stray(301, None) };
+    pool.found(Finding::Discovered(next)).then("CloneStarted 301; CloneSubmitted 301");
 }
 
 #[test]

@@ -4,9 +4,7 @@ use super::pool::Pool;
 use crate::domain::command::Command;
 use crate::domain::ids::{EndpointName, Lane, Seq};
 use crate::domain::time::Timestamp;
-use crate::domain::webhook::{
-    DISABLE_AFTER, Webhook, WebhookCheckpoint, WebhookCommand, WebhookHeld, WebhookStep,
-};
+use crate::domain::webhook::{Webhook, WebhookCheckpoint, WebhookCommand, WebhookHeld, WebhookStep};
 
 fn endpoint() -> EndpointName {
     EndpointName::from("audit")
@@ -59,9 +57,18 @@ fn an_endpoint_is_disabled_once_it_has_failed_for_five_days() {
     let mut pool = configured();
     let since = pool.now;
     let failing = || WebhookStep::Failing { since, seq: Seq(1), reason: "500".to_owned() };
-    let days = DISABLE_AFTER.as_secs();
+    let days = 5 * 24 * 60 * 60;
     pool.step(failing()).then("WebhookFailing");
     pool.later(days - 1).step(failing()).then("").later(1).step(failing()).then("WebhookDisabled");
+}
+
+#[test]
+fn the_place_of_an_endpoint_that_is_gone_is_kept_for_thirty_days() {
+    let none = || Command::RegisterWebhooks(Vec::new());
+    let days = 30 * 24 * 60 * 60;
+    let mut pool = configured();
+    pool.run(none()).then("WebhookRemoved").later(days - 1).run(none()).then("");
+    pool.later(1).run(none()).then("WebhookForgotten");
 }
 
 #[test]

@@ -167,6 +167,24 @@ fn a_bad_byte_costs_no_more_than_it_must() {
 }
 
 #[test]
+fn all_of_a_broken_batch_is_told_and_each_broken_place_by_itself() {
+    let disk = MemoryDisk::default();
+    let mut opened = open_memory(&disk, options());
+    let events = append(&mut opened.writer, &[4, 1, 1, 1, 4]);
+    let mut file = disk.bytes(&first_segment());
+    for event in [4, 10] {
+        let record = &records(&file)[event - 1];
+        file[usize::try_from(record.start + 20).unwrap()] ^= 2;
+    }
+    let damaged = disk.copy();
+    damaged.put(&first_segment(), &file);
+    let into = MemoryDisk::default();
+    let report = repair::repair_on(&damaged, Arc::new(into.clone()), 7, "1.0.0").unwrap();
+    expect_all_or_told(&disk, &events, &into, &report);
+    assert_eq!((report.kept, report.left_out.len()), (2, 2));
+}
+
+#[test]
 fn a_header_that_is_lost_costs_nothing_else() {
     let (disk, events) = three_segments();
     let name = layout::segment_name(layout::list(&disk).unwrap().segments[1]);

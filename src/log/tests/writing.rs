@@ -180,10 +180,11 @@ fn a_segment_is_filled_to_its_last_byte() {
 fn an_append_is_at_most_16_mebibytes() {
     let mut opened = open_memory(&MemoryDisk::default(), options());
     let others = opened.writer.append(&[long_event(Seq(0), 0)]).unwrap().bytes;
-    let most = usize::try_from(torn::LONGEST_APPEND - others).unwrap();
+    let longest = 16 * 1024 * 1024;
+    let most = usize::try_from(longest - others).unwrap();
     let refused = opened.writer.append(&[long_event(Seq(1), most + 1)]);
     assert!(matches!(refused, Err(AppendError::Invalid { .. })), "{refused:?}");
-    assert_eq!(opened.writer.append(&[long_event(Seq(1), most)]).unwrap().bytes, torn::LONGEST_APPEND);
+    assert_eq!(opened.writer.append(&[long_event(Seq(1), most)]).unwrap().bytes, longest);
 }
 
 #[test]
