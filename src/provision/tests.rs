@@ -9,12 +9,16 @@ use ulid::Ulid;
 use super::perform;
 use super::site::Site;
 use crate::clock::Clock;
-use crate::domain::command::{Hindrance, Observation};
+use crate::domain::command::{Command, Hindrance, Observation};
 use crate::domain::fault::FaultKind;
 use crate::domain::ids::{CloneId, InstanceId, Seq, Vmid};
 use crate::domain::marker::{Known, Marker};
 use crate::domain::plan::{Action, Target};
+use crate::domain::settings::Settings;
+use crate::domain::state::State;
 use crate::domain::time::Timestamp;
+use crate::engine::{Engine, EngineLoop};
+use crate::log;
 use crate::pve::{Answer, Method, Pve, Request, Transport, Unanswered};
 
 mod clone;
@@ -162,6 +166,17 @@ pub(crate) fn ended(exit: &str) -> String {
 /// The answer that names the task.
 pub(crate) fn upid() -> String {
     format!(r#"{{"data":"{UPID}"}}"#)
+}
+
+/// An engine that runs on a log of its own.
+pub(crate) async fn running_engine(disk: &log::MemoryDisk) -> Engine {
+    let opened = log::open_memory::<State>(disk, log::Options::new(1, "1.2.3")).unwrap();
+    let (clock, chance) = (Clock::virtual_from(EPOCH), fastrand::Rng::with_seed(1));
+    let (engine_loop, engine) = EngineLoop::new(opened.writer, opened.projection, clock, chance);
+    tokio::spawn(engine_loop.run());
+    let start = Command::Start { version: "1.2.3".to_owned(), settings: Box::new(Settings::default()) };
+    engine.submit(start, None, false).await.unwrap();
+    engine
 }
 
 /// A container that nobody holds, or is about to get its instance's name.

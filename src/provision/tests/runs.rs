@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::domain::state::{ServicePhase, State};
-use crate::engine::{Engine, Published};
+use crate::domain::state::ServicePhase;
+use crate::engine::Published;
+use crate::provision::report::report;
 use crate::provision::roster::Roster;
 use crate::provision::start_what_is_due;
 
@@ -76,4 +77,24 @@ async fn the_panic_of_an_action_is_the_programs() {
         crate::provision::end_of(panicked);
     }));
     assert!(passed_on.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_seen_is_told_however_long_the_log_cannot_be_written() {
+    let disk = log::MemoryDisk::default();
+    let engine = running_engine(&disk).await;
+    disk.fail(|op, _| (op == log::Op::Write).then(|| std::io::ErrorKind::StorageFull.into()));
+    let clock = Clock::virtual_from(EPOCH);
+    let told = |observation: Observation| {
+        let engine = engine.clone();
+        async move { report(&engine, clock, observation, None).await.unwrap().changed }
+    };
+    let unreachable = || Observation::PveUnreachable { reason: "connection refused".to_owned() };
+    let waits = tokio::spawn(told(unreachable()));
+    clock.sleep(Duration::from_mins(1)).await;
+    assert!(!waits.is_finished());
+    disk.heal();
+    assert!(waits.await.unwrap());
+    assert!(!told(unreachable()).await, "it is no news any more");
+    assert!(engine.published().state.service.pve_unreachable.is_some());
 }

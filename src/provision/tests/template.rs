@@ -73,6 +73,7 @@ async fn what_cannot_be_cloned_is_told_apart() {
         (9011, None, vec![free("GET cluster/nextid vmid=9011")], "gone "),
         (9011, None, vec![taken], "forbidden "),
         (9011, None, vec![("GET cluster/nextid vmid=9011", (501, "Method not implemented"))], "gone "),
+        (9011, None, vec![("GET cluster/nextid vmid=9011", (595, "no route"))], "node_unreachable "),
         (300, None, vec![], "not_a_template "),
         (9010, Some("pve1"), vec![("GET lxc/9010/config", gone)], "gone "),
         (9009, None, vec![("GET lxc/9009/config", gone), free("GET cluster/nextid vmid=9009")], "gone "),

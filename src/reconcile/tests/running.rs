@@ -5,23 +5,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::domain::command::Command;
-use crate::domain::settings::Settings;
-use crate::engine::{Engine, EngineLoop};
-use crate::log;
+use crate::log::MemoryDisk;
+use crate::provision::tests::running_engine;
 use crate::reconcile::{run, tell, too_early};
-
-/// An engine that runs on a log of its own.
-async fn running_engine() -> Engine {
-    let disk = log::MemoryDisk::default();
-    let opened = log::open_memory::<State>(&disk, log::Options::new(1, "1.2.3")).unwrap();
-    let (clock, chance) = (Clock::virtual_from(EPOCH), fastrand::Rng::with_seed(1));
-    let (engine_loop, engine) = EngineLoop::new(opened.writer, opened.projection, clock, chance);
-    tokio::spawn(engine_loop.run());
-    let start = Command::Start { version: "1.2.3".to_owned(), settings: Box::new(Settings::default()) };
-    engine.submit(start, None, false).await.unwrap();
-    engine
-}
 
 #[tokio::test(start_paused = true)]
 async fn in_a_new_log_a_comparison_that_lacks_a_silent_node_does_not_count() {
@@ -32,7 +18,7 @@ async fn in_a_new_log_a_comparison_that_lacks_a_silent_node_does_not_count() {
         ("GET nodes/pve2/lxc", (595, "No route to host")),
     ];
     for (new, counts) in [(true, false), (false, true)] {
-        let engine = running_engine().await;
+        let engine = running_engine(&MemoryDisk::default()).await;
         let (pve, clock) = (Pve::new(Script::new(&answers)), Clock::virtual_from(EPOCH));
         let stop = CancellationToken::new();
         tokio::spawn(run(engine.clone(), pve, clock, Duration::from_secs(30), new, stop.clone()));
@@ -53,7 +39,7 @@ async fn what_was_found_is_told_although_one_call_had_no_answer() {
         (Observation::Reconciled { as_of: Seq(1), findings: Vec::new() }, true),
         (Observation::ReconcileFailed { fault }, false),
     ] {
-        let engine = running_engine().await;
+        let engine = running_engine(&MemoryDisk::default()).await;
         let site = Site::new(Pve::new(Script::new(&[(CONFIG, SILENCE)])), Clock::virtual_from(EPOCH));
         site.fault(site.pve.config(&"pve1".into(), Vmid(205)).await.unwrap_err());
         assert!(tell(&engine, &site, Some(observation)).await);
