@@ -196,7 +196,7 @@ fn redact(dir: &Path, into: &Path, instance: &str) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("nothing was written into {}", into.display()))?;
     log::verify(into).context("the new log is not whole; the old one is as it was")?;
     say::line(&format!(
-        "The metadata of {instance} was erased from {events} events; the log without it is in {into}.\n\n\
+        "{events} events had metadata of {instance}; the log without it is in {into}.\n\n\
          It has a new name, so that followers of the old one begin anew. To use it, with the service stopped:\n  \
          mv {dir} {dir}-old && mv {into} {dir}\n  chown -R --reference={dir}-old {dir}\n  rm -r {dir}-old\n\n\
          Copies elsewhere (backups, receivers of events and webhooks) still have it.",

@@ -50,7 +50,9 @@ impl State {
                 self.service.reconciled = true;
                 self.service.reconcile_fault = None;
             }
-            Event::LogRedacted(e) => self.forget_metadata(e.instance_id.as_str()),
+            Event::LogRedacted(e) => {
+                self.forget_metadata(e.instance_id.as_str());
+            }
             Event::TemplateAdded(_)
             | Event::TemplateConfigured(_)
             | Event::TemplateWarmed(_)
@@ -111,28 +113,29 @@ impl State {
         }
     }
 
-    /// Erases what the caller of this instance said of it.
-    pub fn forget_metadata(&mut self, instance: &str) {
-        let of_it = |vmid: &Vmid| {
-            let holding = self.containers.get(vmid).and_then(Container::holding);
-            holding.is_some_and(|holding| holding.instance_id.as_str() == instance)
-        };
-        let holders: Vec<Vmid> = self.containers.keys().copied().filter(of_it).collect();
-        for vmid in holders {
-            self.update(vmid, |container| {
+    /// Erases what the caller of this instance said of it; whether there was anything.
+    pub fn forget_metadata(&mut self, instance: &str) -> bool {
+        let holds =
+            |holding: &Holding| holding.instance_id.as_str() == instance && !holding.metadata.is_empty();
+        let held = self.containers.values().filter(|container| container.holding().is_some_and(holds));
+        let holders: Vec<Vmid> = held.map(|container| container.vmid).collect();
+        for vmid in &holders {
+            self.update(*vmid, |container| {
                 if let Phase::Allocated(holding) = &mut container.phase {
                     holding.metadata.clear();
                 }
             });
         }
-        let waits = |waiting: &Waiting| waiting.instance_id.as_str() == instance;
+        let waits =
+            |waiting: &Waiting| waiting.instance_id.as_str() == instance && !waiting.metadata.is_empty();
         let waiters: Vec<AllocationId> =
             self.waiting.iter().filter(|(_, waiting)| waits(waiting)).map(|(id, _)| *id).collect();
-        for id in waiters {
-            if let Some(waiting) = self.waiting.get_mut(&id) {
+        for id in &waiters {
+            if let Some(waiting) = self.waiting.get_mut(id) {
                 waiting.metadata.clear();
             }
         }
+        !holders.is_empty() || !waiters.is_empty()
     }
 
     fn service_started(&mut self, e: &ServiceStarted) {

@@ -1029,15 +1029,18 @@ impl Event {
         }
     }
 
-    /// Erases what the caller of this instance said of it; whose it was if there was anything.
-    pub fn forget_metadata(&mut self, instance: &str) -> Option<InstanceId> {
+    /// Erases what the caller of this instance said of it; whether there was anything.
+    pub fn forget_metadata(&mut self, instance: &str) -> bool {
         let (id, metadata) = match self {
             Self::AllocationQueued(e) => (&e.instance_id, &mut e.metadata),
             Self::Allocated(e) => (&e.instance_id, &mut e.metadata),
-            _ => return None,
+            _ => return false,
         };
         let erased = id.as_str() == instance && !metadata.is_empty();
-        erased.then(|| metadata.clear()).map(|()| id.clone())
+        if erased {
+            metadata.clear();
+        }
+        erased
     }
 
     /// The webhook endpoint that the event is about.

@@ -28,8 +28,8 @@ use crate::domain::time::Timestamp;
 pub struct Redaction<'a, P> {
     /// Whose metadata.
     pub instance: &'a str,
-    /// The same for what is rebuilt from the log, where that stands for pruned events.
-    pub forget: fn(&mut P, &str),
+    /// The same for what is rebuilt from the log, where that stands for pruned events; whether it had any.
+    pub forget: fn(&mut P, &str) -> bool,
     /// The new log's name; random.
     pub log_id: u32,
     /// Identity of the event that says what was done.
@@ -44,7 +44,7 @@ pub struct Redaction<'a, P> {
 #[derive(Debug, thiserror::Error)]
 pub enum RedactError {
     /// There is nothing to erase.
-    #[error("no event in the log has metadata of the instance {0}")]
+    #[error("nothing in the log has metadata of the instance {0}")]
     Nothing(String),
     /// The beginning of the log is pruned, and what stands for it was written by a build that shapes it otherwise.
     #[error("the snapshot of event {seq} stands for pruned events and cannot be read: {why}")]
@@ -82,21 +82,21 @@ pub(super) fn redact_on<P: Projection>(
 ) -> Result<u64, RedactError> {
     let layout = layout::read(from)?;
     let Some(first) = layout.segments.first() else { return Err(OpenError::NoLog(from.path("")).into()) };
-    let (mut first_seq, mut prev_crc) = (Seq(1), task.log_id);
-    if first.header.first_seq > Seq(1) {
-        let (seq, crc) = write_base(from, &*into, &layout, task)?;
-        (first_seq, prev_crc) = (seq.next(), crc);
-    }
+    let base = match first.header.first_seq {
+        Seq(1) => Base { seq: Seq(0), crc: task.log_id, erased: false },
+        _ => write_base(from, &*into, &layout, task)?,
+    };
+    let first_seq = base.seq.next();
     let header = Header {
         format: FORMAT,
         log_id: task.log_id,
         first_seq,
-        prev_crc,
-        synced: Seq(first_seq.0 - 1),
+        prev_crc: base.crc,
+        synced: base.seq,
         build: task.build.to_owned(),
     };
     let writer = begin(into.clone(), header)?;
-    let mut copy = Copying { into, writer, batch: Vec::new(), whole: Vec::new(), erased: 0, whose: None };
+    let mut copy = Copying { into, writer, batch: Vec::new(), whole: Vec::new(), erased: 0 };
     let mut chain = Chain::before(first);
     let mut last = None;
     let ended = walk::walk(from, &layout, 0, &mut chain, &mut |found| {
@@ -112,7 +112,10 @@ pub(super) fn redact_on<P: Projection>(
         torn::judge(from, segment, &chain, flaw)?;
     }
     copy.write_out()?;
-    let instance_id = copy.whose.take().ok_or_else(|| RedactError::Nothing(task.instance.to_owned()))?;
+    if copy.erased == 0 && !base.erased {
+        return Err(RedactError::Nothing(task.instance.to_owned()));
+    }
+    let instance_id = InstanceId(task.instance.to_owned());
     let event = Event::LogRedacted(LogRedacted { instance_id, events: copy.erased });
     let at = last.map_or(task.at, |last| task.at.max(last));
     copy.whole.push(vec![Envelope {
@@ -127,27 +130,35 @@ pub(super) fn redact_on<P: Projection>(
     Ok(copy.erased)
 }
 
-/// Writes the oldest snapshot that stands for what is pruned, without the metadata; its event and checksum.
+/// What the new log's first record follows.
+struct Base {
+    seq: Seq,
+    crc: u32,
+    /// It stands for pruned events, and had the metadata.
+    erased: bool,
+}
+
+/// Writes the oldest snapshot that stands for what is pruned, without the metadata.
 fn write_base<P: Projection>(
     from: &dyn Disk,
     into: &dyn Disk,
     layout: &layout::Layout,
     task: &Redaction<'_, P>,
-) -> Result<(Seq, u32), RedactError> {
+) -> Result<Base, RedactError> {
     let oldest = layout.segments.first().map_or(Seq(1), |segment| segment.header.first_seq);
     let fits = |seq: &Seq| seq.next() >= oldest;
     let seq = layout.snapshots.iter().copied().find(fits).ok_or(OpenError::NoBeginning { first: oldest })?;
     let unusable = |why| RedactError::Snapshot { seq, why };
     let snapshot = Snapshot::read(from, seq).map_err(unusable)?;
     let mut projection: P = snapshot.restore().map_err(unusable)?;
-    (task.forget)(&mut projection, task.instance);
+    let erased = (task.forget)(&mut projection, task.instance);
     let write = || {
         Snapshot::of(&projection, task.log_id, snapshot.record_crc, task.build)
             .map_err(std::io::Error::from)?
             .write(into)
     };
     write().map_err(|source| io_error(into, "write", "", source))?;
-    Ok((seq, snapshot.record_crc))
+    Ok(Base { seq, crc: snapshot.record_crc, erased })
 }
 
 struct Copying {
@@ -156,15 +167,11 @@ struct Copying {
     batch: Vec<Envelope>,
     whole: Vec<Vec<Envelope>>,
     erased: u64,
-    whose: Option<InstanceId>,
 }
 
 impl Copying {
     fn take(&mut self, mut envelope: Envelope, instance: &str) -> Result<(), OpenError> {
-        if let Some(whose) = envelope.event.forget_metadata(instance) {
-            self.erased += 1;
-            self.whose = Some(whose);
-        }
+        self.erased += u64::from(envelope.event.forget_metadata(instance));
         let (ends, stops) = (!envelope.more, matches!(envelope.event, Event::ServiceStopped(_)));
         self.batch.push(envelope);
         if ends {

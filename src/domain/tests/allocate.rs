@@ -6,7 +6,7 @@ use crate::domain::event::Event;
 use crate::domain::fault::FaultKind;
 use crate::domain::ids::Vmid;
 use crate::domain::settings::ReleasePolicy;
-use crate::domain::state::{HandOut, Place};
+use crate::domain::state::{HandOut, Place, State};
 
 #[test]
 fn a_ready_container_is_handed_out_at_once() {
@@ -284,4 +284,26 @@ fn a_holder_whose_container_is_in_quarantine_is_told_so() {
     pool.handed_out("box");
     pool.release(200).hindered(200, Hindrance::Stuck { fault: super::pool::fault(FaultKind::Locked) });
     pool.refuses(allocate("box"), "quarantined");
+}
+
+#[test]
+fn what_a_caller_said_is_forgotten_of_its_instance_alone() {
+    let mut pool = Pool::new().stocked(2);
+    for instance in ["held", "other", "waiting", "late"] {
+        let metadata = [("mail".to_owned(), format!("{instance}@example.org"))].into_iter().collect();
+        pool.run(Command::Allocate(crate::domain::command::Allocate { metadata, ..request(T, instance) }));
+    }
+    let is_known = |state: &State, instance: &str| {
+        let text = serde_json::to_string(state).unwrap();
+        text.contains(&format!("{instance}@example.org"))
+    };
+    for (nth, instance) in ["held", "waiting"].into_iter().enumerate() {
+        assert!(is_known(&pool.state, instance));
+        assert!(pool.state.forget_metadata(instance));
+        assert!(!is_known(&pool.state, instance) && !pool.state.forget_metadata(instance), "once");
+        let erased = pool.log.iter_mut().filter(|it| it.event.clone().forget_metadata(instance)).count();
+        assert_eq!(erased, 1, "{nth}");
+    }
+    assert!(is_known(&pool.state, "other") && is_known(&pool.state, "late"));
+    assert!(!pool.state.forget_metadata("nobody"));
 }

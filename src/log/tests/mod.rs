@@ -7,6 +7,7 @@ mod offline_use;
 mod past;
 mod reading;
 mod recovery;
+mod redacting;
 mod retention;
 mod round_trip;
 mod writing;
