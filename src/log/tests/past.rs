@@ -143,6 +143,10 @@ fn a_place_is_read_as_it_is_written() {
     assert_eq!("57".parse(), Ok(Moment::Event(Seq(57))));
     let instant = "2026-11-24T03:06:19.007Z";
     assert_eq!(instant.parse(), Ok(Moment::Instant(Timestamp(1_795_489_579_007))));
+    assert_eq!(
+        [Moment::Event(Seq(57)), instant.parse().unwrap()].map(|it| it.to_string()),
+        ["event 57", instant]
+    );
     for bad in ["", "0", "-1", "yesterday", "2026-11-24"] {
         assert_eq!(bad.parse::<Moment>(), Err(InvalidMoment), "{bad}");
     }

@@ -36,6 +36,18 @@ fn a_second_process_is_told_who_holds_the_directory() {
 }
 
 #[test]
+fn a_directory_is_kept_from_being_taken_without_writing_into_it() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(lock::DirLock::keep_out(dir.path()).unwrap().is_none(), "nobody ever took it");
+    assert_eq!(dir.path().read_dir().unwrap().count(), 0);
+    drop(open::<Toy>(dir.path(), options()).unwrap());
+    let kept = lock::DirLock::keep_out(dir.path()).unwrap();
+    assert!(kept.is_some() && matches!(open::<Toy>(dir.path(), options()), Err(OpenError::Locked { .. })));
+    let no_directory = dir.path().join("lock");
+    assert!(matches!(lock::DirLock::keep_out(&no_directory), Err(OpenError::Io { .. })));
+}
+
+#[test]
 fn a_directory_that_is_made_is_its_owners_alone() {
     let dir = tempfile::tempdir().unwrap();
     let made = dir.path().join("state/log");
