@@ -95,7 +95,9 @@ async fn carry_out(engine: Engine, site: Site, action: Action) -> (ActionKey, Op
     let key = action.key();
     let cause = action.cause().map(Cause::Event);
     let observation = perform(&site, action).await;
-    if let Some(reason) = site.outage() {
+    if let Some(reason) = site.outage()
+        && !probe::is_reachable(&site).await
+    {
         report(&engine, site.clock, Observation::PveUnreachable { reason }, cause.clone()).await;
     }
     let reported = report(&engine, site.clock, observation, cause).await;
