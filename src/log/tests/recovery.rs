@@ -116,6 +116,27 @@ fn a_bad_snapshot_costs_time_alone() {
 }
 
 #[test]
+fn a_snapshot_that_is_damaged_or_cut_at_any_byte_is_left_aside() {
+    let (disk, events) = long_log();
+    let newest = *snapshots(&disk).last().unwrap();
+    let name = layout::snapshot_name(newest);
+    let good = disk.bytes(&name);
+    for at in 0..good.len() {
+        let mut flipped = good.clone();
+        flipped[at] ^= 1;
+        for bad in [&flipped[..], &good[..at]] {
+            let disk = disk.copy();
+            disk.put(&name, bad);
+            let opened = open_memory(&disk, small_segments());
+            let used = matches!(&opened.report.snapshot, SnapshotUse::Used(seq, _) if *seq == newest);
+            // The line's end alone says nothing.
+            assert!(!used || (at == good.len() - 1 && bad.len() == at), "byte {at} of {}", good.len());
+            assert_eq!(opened.projection.facts(), fold(&events).facts(), "byte {at}");
+        }
+    }
+}
+
+#[test]
 fn a_snapshot_of_another_log_or_build_is_not_used() {
     let (disk, events) = long_log();
     let newest = *snapshots(&disk).last().unwrap();
