@@ -8,7 +8,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { apiReference } from "./docs.mjs";
 import { READ_TOKEN, TOKEN, caddy, freePorts, launch, logOf, service, simulatedPve, until } from "./processes.mjs";
-import { colours, fitsAPhone, manyContainers } from "./sights.mjs";
+import { colours, fitsAPhone, manyContainers, tellsWithoutColour } from "./sights.mjs";
 
 const playwright = createRequire(resolve("target/ci/watch/package.json"))("playwright-core");
 const program = process.env.SANDBOX_POOL;
@@ -236,6 +236,7 @@ async function play() {
   const sights = { open: (options) => open(page, options), ask, holds, done, allocate };
   await fitsAPhone(sights);
   await colours(sights);
+  await tellsWithoutColour(sights);
   await manyContainers(sights);
 }
 

@@ -61,6 +61,32 @@ export async function colours({ open, holds, done }) {
   }
 }
 
+/** What a colour says, a word or a shape says too. */
+export async function tellsWithoutColour({ open, holds, done }) {
+  const tab = await open();
+  await until("rows", async () => await tab.locator("button.row").count() > 3);
+  const { signs, dots } = await tab.evaluate(() => {
+    const sign = (it) => [it.className.replace(" none", ""), getComputedStyle(it, "::before").content + it.textContent.replace(/\d+/g, "").trim()];
+    const chart = document.querySelector("#chart svg, svg#chart, #chart"), dots = {};
+    for (const kind of ["pool", "queue"]) {
+      const dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+      dot.setAttribute("class", kind);
+      chart.append(dot);
+      const { fill, stroke } = getComputedStyle(dot);
+      dots[kind] = fill === stroke || stroke === "none" ? "full" : "hollow";
+      dot.remove();
+    }
+    return { signs: [...document.querySelectorAll("#templates .state")].map(sign), dots };
+  });
+  holds("each state has a word and a sign of its own", signs.length >= 6
+    && new Set(signs.map(([, text]) => text)).size === new Set(signs.map(([name]) => name)).size
+    && signs.every(([, text]) => /[a-z]/.test(text) && !text.startsWith("none")), JSON.stringify(signs));
+  holds("dots of the chart differ by shape", dots.pool !== dots.queue, JSON.stringify(dots));
+  const states = await tab.locator("button.row").evaluateAll((rows) => rows.map((row) => row.textContent));
+  holds("each row names its state", states.every((text) => /ready|creating|allocated|releasing|removing|quarantined/.test(text)), states.join());
+  await done("tells without colour", tab);
+}
+
 /** What there is to draw does not grow with the containers, and one change is not ten thousand. */
 export async function manyContainers({ open, ask, holds, done, allocate }) {
   const FIRST = 20_000, MANY = 10_000;
