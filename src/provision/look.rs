@@ -49,7 +49,7 @@ pub(super) async fn look(site: &Site, target: &Target) -> Result<Looked, Hindran
         let tasks = match tasks {
             Ok(tasks) => tasks,
             // Who may not see the list has nothing to wait for; PVE's own locks then keep the two apart.
-            Err(error) if error.kind.is_permanent() => Vec::new(),
+            Err(error) if matches!(error.kind, FaultKind::Forbidden | FaultKind::Unsupported) => Vec::new(),
             Err(error) => return Err(Hindrance::Pve { fault: site.fault(error) }),
         };
         // The list may name a task for some seconds after its end.

@@ -210,7 +210,9 @@ async fn a_task_that_runs_at_the_container_is_waited_for() {
         (vec![listed, (task, (400, "upid=no such task"))], done),
         (vec![listed, (task, SILENCE)], "pve outcome_unknown OUTAGE"),
         (vec![("GET tasks active", (403, "Permission check failed"))], done),
+        (vec![("GET tasks active", (501, "Method not implemented"))], done),
         (vec![("GET tasks active", (595, "no route"))], "pve node_unreachable"),
+        (vec![("GET tasks active", (500, "no such cluster node 'pve1'"))], "pve no_such_node"),
     ] {
         let more: Vec<_> = answers.iter().copied().chain([(PUT, DONE)]).collect();
         assert_eq!(rename(&[(200, &pool)], STOPPED, &more, false).await, expected, "{answers:?}");

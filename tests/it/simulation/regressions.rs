@@ -198,3 +198,21 @@ fn an_instance_whose_container_vanished_is_first_in_line_when_it_asks_again() {
     ];
     plays_well(Setting { sizes: (0, 0, 1), ..calm(1) }, steps);
 }
+
+#[test]
+fn a_container_was_written_to_while_a_task_that_could_not_be_listed_ran_for_it() {
+    let strange = |path| {
+        let reason = "no such cluster node 'pve1'".to_owned();
+        fault(FaultRule::always(On::call("GET", path), Effect::FailBefore { status: 500, reason }))
+    };
+    let steps = [
+        wait(10_000),
+        strange("/nodes/*/tasks/*/status"),
+        strange("/nodes/*/tasks"),
+        allocate(1, true, None),
+        wait(4000),
+        Step::NoMoreFaults,
+        wait(20_000),
+    ];
+    plays_well(calm(1), steps);
+}

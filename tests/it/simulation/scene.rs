@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use sandbox_pool::app::{Service, World as Outside};
 use sandbox_pool::clock::Clock;
-use sandbox_pool::config::{Config, Sources, env_file};
+use sandbox_pool::config::{Checks, Config, Sources, env_file};
 use sandbox_pool::domain::event::Envelope;
 use sandbox_pool::domain::ids::Seq;
 use sandbox_pool::domain::state::State;
@@ -379,6 +379,7 @@ fn config(setting: &Setting) -> Config {
         dotenv_path: PathBuf::from(".env"),
         is_root: false,
         read_file: &|path| std::fs::read_to_string(path),
+        checks: Checks::default(),
     };
     Config::load(&sources).unwrap_or_else(|errors| panic!("{errors}")).0
 }
