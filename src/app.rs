@@ -20,8 +20,9 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::causes::chain;
 use crate::clock::{self, Clock};
-use crate::config::{Config, HttpConfig};
+use crate::config::{Checks, Config, HttpConfig};
 use crate::desk::{Desk, Patience, ReadTemplate};
 use crate::domain::command::Command;
 use crate::domain::ids::Node;
@@ -36,7 +37,7 @@ use crate::http::{App, Front, Guards, LookBack};
 use crate::log::{self, Opened};
 use crate::metrics::{self, Opening};
 use crate::pve::{BuildError, Fingerprint, HttpTransport, InvalidFingerprint, Pve, TlsOptions};
-use crate::webhook::{Deliveries, Webhooks};
+use crate::webhook::{Deliveries, Wanted, Webhooks};
 use crate::{notify, provision, reconcile};
 
 pub use listen::{Passed, listen};
@@ -99,6 +100,15 @@ pub enum PveError {
     #[error("cannot set up the connection to PVE")]
     Client(#[from] BuildError),
 }
+
+/// What the service asks of files before it begins: all that is wrong with settings is told at once.
+pub const CHECKS: Checks = Checks {
+    ca: |path| {
+        let tls = TlsOptions { ca_file: Some(path.to_owned()), ..TlsOptions::default() };
+        tls.check().map_err(|error| chain(&error))
+    },
+    webhooks: |config| Wanted::load(config).map(drop).map_err(|error| chain(&error)),
+};
 
 /// A client of the PVE that is configured. Nothing is sent yet.
 pub fn connect(config: &Config) -> Result<Pve, PveError> {
@@ -277,7 +287,7 @@ impl Service {
             () = self.ended.ended() => return Err(RunError::EngineEnded),
         }
         tracing::info!("stopping: no new work is taken");
-        let stopping = self.engine.submit(Command::BeginStop, None, false).await;
+        let stopping = self.engine.submit_in_turn(Command::BeginStop).await;
         self.stop_serving.cancel();
         if stopping.is_ok() {
             finish_hand_outs(&self.engine, self.clock).await;
@@ -287,16 +297,10 @@ impl Service {
             worker.ended().await;
         }
         self.deliveries.ended().await;
-        match self.engine.submit(Command::Stop, None, false).await {
-            Ok(_) => self.ended.ended().await,
-            Err(error) => {
-                tracing::warn!(%error, "the log has no clean end; nothing that was answered is missing");
-                // A command that the engine never got does not end it.
-                if !matches!(error, Refused::Overloaded) {
-                    self.ended.ended().await;
-                }
-            }
+        if let Err(error) = self.engine.submit_in_turn(Command::Stop).await {
+            tracing::warn!(%error, "the log has no clean end; nothing that was answered is missing");
         }
+        self.ended.ended().await;
         // Watchers have seen the last event by now, or see it before their stream ends.
         self.stop_streams.cancel();
         self.http.ended().await;

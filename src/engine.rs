@@ -116,6 +116,14 @@ impl Engine {
         answered.await.unwrap_or(Err(Refused::Stopped))
     }
 
+    /// The same for what must not be refused because others were faster: it waits for a place in the queue.
+    pub async fn submit_in_turn(&self, command: Command) -> Result<Decided, Refused> {
+        let (answer, answered) = oneshot::channel();
+        let submission = Submission { command, cause: None, dry_run: false, answer };
+        self.queue.send(submission).await.map_err(|_| Refused::Stopped)?;
+        answered.await.unwrap_or(Err(Refused::Stopped))
+    }
+
     /// Whether it takes commands.
     pub fn is_running(&self) -> bool {
         !self.queue.is_closed()

@@ -114,14 +114,24 @@ fn ca(reader: &mut Reader<'_>) -> Option<CaFile> {
         if !pem.contains("-----BEGIN CERTIFICATE-----") {
             let given = reader.given(name);
             reader.refuse(name, given, "a file with a certificate in PEM");
+        } else if let Err(wrong) = (reader.sources.checks.ca)(&path) {
+            let given = reader.given(name);
+            reader.refuse(name, given, format!("a file with certificates in PEM: {wrong}"));
         }
         return Some(CaFile { path, pem });
     }
-    let (path, pem) = reader.credential("pve-ca").or_else(|| {
-        let path = PathBuf::from(PVE_CA);
-        (reader.sources.read_file)(&path).ok().map(|pem| (path, pem))
-    })?;
-    Some(CaFile { path, pem })
+    if let Some((path, pem)) = reader.credential("pve-ca") {
+        if let Err(wrong) = (reader.sources.checks.ca)(&path) {
+            reader.refuse(
+                name,
+                None,
+                format!("certificates in PEM, here or in the credential pve-ca: {wrong}"),
+            );
+        }
+        return Some(CaFile { path, pem });
+    }
+    let path = PathBuf::from(PVE_CA);
+    (reader.sources.read_file)(&path).ok().map(|pem| CaFile { path, pem })
 }
 
 fn http(reader: &mut Reader<'_>) -> HttpConfig {
@@ -275,7 +285,13 @@ fn webhooks(reader: &mut Reader<'_>) -> WebhookConfig {
     let networks = |text: &str| value::list(text).map(network).collect::<Option<Vec<_>>>();
     let expected = "networks separated by commas, such as 10.0.0.0/8,192.168.1.5";
     let allow_cidrs = reader.parse("WEBHOOK_ALLOW_CIDRS", expected, networks).unwrap_or_default();
-    WebhookConfig { file, endpoint, allow_cidrs }
+    let config = WebhookConfig { file, endpoint, allow_cidrs };
+    if let Err(wrong) = (reader.sources.checks.webhooks)(&config) {
+        let name = if config.file.is_some() { "WEBHOOKS_FILE" } else { "WEBHOOK_URL" };
+        let given = reader.given(name);
+        reader.refuse(name, given, format!("webhook endpoints that can be used: {wrong}"));
+    }
+    config
 }
 
 fn webhook_secret(reader: &mut Reader<'_>) -> Option<Secret> {

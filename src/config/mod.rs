@@ -33,7 +33,7 @@ pub use client::{ClientConfig, data_dir};
 pub use error::{ConfigError, ConfigErrors, Warning};
 pub use flags::Flags;
 pub use secret::Secret;
-pub use source::{Origin, ReadFile, Sources};
+pub use source::{Checks, Origin, ReadFile, Sources};
 
 /// Everything that the program was told.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::WebhookConfig;
 use super::env_file::{self, EnvFile};
 use super::error::{ConfigError, ConfigErrors};
 
@@ -29,6 +30,24 @@ pub struct Sources<'a> {
     pub is_root: bool,
     /// How files that settings name are read.
     pub read_file: ReadFile<'a>,
+    /// Whether what they hold is of use.
+    pub checks: Checks,
+}
+
+/// What those say who use the files that settings name: nothing, or what is wrong with one.
+#[derive(Clone, Copy)]
+pub struct Checks {
+    /// Of a file with a CA.
+    pub ca: fn(&Path) -> Result<(), String>,
+    /// Of webhooks' endpoints.
+    pub webhooks: fn(&WebhookConfig) -> Result<(), String>,
+}
+
+impl Default for Checks {
+    /// Nobody looks.
+    fn default() -> Self {
+        Self { ca: |_| Ok(()), webhooks: |_| Ok(()) }
+    }
 }
 
 impl fmt::Debug for Sources<'_> {
@@ -89,6 +108,7 @@ impl Sources<'static> {
             dotenv_path: path.to_owned(),
             is_root: rustix::process::geteuid().is_root(),
             read_file: &|path| std::fs::read_to_string(path),
+            checks: Checks::default(),
         })
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::table::SETTINGS;
-use super::{Config, ConfigErrors, LogFormat, Sources, docs, env_file, load, read};
+use super::{Checks, Config, ConfigErrors, LogFormat, Sources, docs, env_file, load, read};
 use crate::domain::ids::Vmid;
 use crate::domain::settings::{CloneMode, ReleasePolicy, Settings, SizeOverrides, Sizes};
 
@@ -35,6 +35,7 @@ fn sources(env: &str) -> Sources<'static> {
         dotenv_path: PathBuf::from(".env"),
         is_root: false,
         read_file: &read_file,
+        checks: Checks::default(),
     }
 }
 

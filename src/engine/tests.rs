@@ -95,11 +95,18 @@ async fn more_commands_than_the_queue_takes_are_refused_at_once() {
         (0..=QUEUE).map(|_| Box::pin(engine.submit(Command::Tick, None, false))).collect();
     let refused = asked.iter_mut().filter_map(FutureExt::now_or_never).collect::<Vec<_>>();
     assert!(matches!(refused.as_slice(), [Err(Refused::Overloaded)]), "{refused:?}");
+    // The end of the service is none of them: it waits for its turn.
+    let stop = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.submit_in_turn(Command::Stop).await }
+    });
+    tokio::task::yield_now().await;
     let running = tokio::spawn(engine_loop.run());
     for asked in asked.into_iter().take(QUEUE) {
         asked.await.expect("an answer");
     }
-    running.abort();
+    stop.await.unwrap().expect("a clean end");
+    running.await.unwrap();
 }
 
 /// What the log's observer was told.

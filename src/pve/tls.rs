@@ -115,6 +115,13 @@ pub enum TlsError {
     Setup(#[source] rustls::Error),
 }
 
+impl TlsOptions {
+    /// Whether they can be used.
+    pub fn check(&self) -> Result<(), TlsError> {
+        client_config(self).map(drop)
+    }
+}
+
 /// TLS as the options want it.
 pub(super) fn client_config(options: &TlsOptions) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());

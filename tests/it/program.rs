@@ -125,18 +125,38 @@ pub fn demo(listen: &str, data_dir: &Path) -> Command {
 #[test]
 fn every_wrong_setting_is_told_at_once_with_exit_code_2() {
     let dir = TempDir::new().expect("a directory");
+    std::fs::write(dir.path().join("hooks.toml"), "[[endpoint]]\nname = \"a\"\n").expect("a file");
+    let no_certificate = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+    std::fs::write(dir.path().join("ca.pem"), no_certificate).expect("a file");
+    let data = dir.path().join("data");
     let settings = [
         ("POOL_TARGET_SIZE", "-1"),
         ("POOL_LISTEN", "nowhere"),
         ("CLONE_MODE", "half"),
         ("PVE_API_URL", "ftp://pve"),
+        ("PVE_CA_FILE", "ca.pem"),
+        ("WEBHOOKS_FILE", "hooks.toml"),
+        ("POOL_DATA_DIR", data.to_str().expect("a path")),
     ];
-    let output = program(&settings, dir.path()).output().expect("an end");
-    assert_eq!(output.status.code(), Some(2));
-    let errors = text(&output);
-    for setting in ["POOL_TARGET_SIZE", "POOL_LISTEN", "CLONE_MODE", "PVE_API_URL", "PVE_API_TOKEN"] {
-        assert!(errors.contains(setting), "{setting} is not in: {errors}");
-    }
+    let told = |settings: &[(&str, &str)], wrong: &[&str]| {
+        let output = program(settings, dir.path()).output().expect("an end");
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+        for setting in wrong {
+            assert!(
+                text(&output).contains(&format!("\n  {setting}")),
+                "{setting} is not in: {}",
+                text(&output)
+            );
+        }
+    };
+    let wrong =
+        ["POOL_TARGET_SIZE", "POOL_LISTEN", "CLONE_MODE", "PVE_API_URL", "PVE_API_TOKEN", "PVE_CA_FILE"];
+    told(&settings, &[&wrong[..], &["WEBHOOKS_FILE"]].concat());
+    // The same where nothing else is wrong: no log was begun.
+    let token = format!("{DEMO_TOKEN}={DEMO_SECRET}");
+    let pve = [("PVE_API_URL", "https://127.0.0.1:9"), ("PVE_API_TOKEN", token.as_str())];
+    told(&[&pve[..], &settings[4..]].concat(), &["PVE_CA_FILE", "WEBHOOKS_FILE"]);
+    assert!(!data.exists());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full};
 use sandbox_pool::app::{Service, World as Outside};
 use sandbox_pool::clock::Clock;
-use sandbox_pool::config::{Config, Sources, env_file};
+use sandbox_pool::config::{Checks, Config, Sources, env_file};
 use sandbox_pool::demo;
 use sandbox_pool::domain::event::Envelope;
 use sandbox_pool::domain::ids::{Seq, Vmid};
@@ -123,6 +123,7 @@ impl World {
             dotenv_path: PathBuf::from(".env"),
             is_root: false,
             read_file: &|path| std::fs::read_to_string(path),
+            checks: Checks::default(),
         };
         Config::load(&sources).unwrap_or_else(|errors| panic!("{errors}")).0
     }

@@ -10,7 +10,7 @@ mod table;
 mod trust;
 
 use super::*;
-use crate::config::{Sources, env_file};
+use crate::config::{Checks, Sources, env_file};
 use crate::domain::time::Timestamp;
 use crate::sim::{CtSpec, Sim};
 
@@ -39,6 +39,7 @@ fn config(settings: &[(&str, &str)]) -> Config {
         dotenv_path: PathBuf::from(".env"),
         is_root: false,
         read_file: &|path| std::fs::read_to_string(path),
+        checks: Checks::default(),
     };
     Config::load(&sources).unwrap_or_else(|errors| panic!("{errors}")).0
 }
