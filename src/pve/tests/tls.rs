@@ -76,7 +76,11 @@ async fn call(pki: &Pki, host: &str, tls: &TlsOptions) -> Result<Answer, Unanswe
     let url = Url::parse(&format!("https://{host}:{port}")).expect("a URL");
     let client = HttpTransport::new(&url, "pool@pve!svc=s3cret", tls).expect("a client");
     let outcome = client.call(request(Method::Get, "/version", &[])).await;
-    server.await.expect("the server");
+    match outcome {
+        Ok(_) => server.await.expect("the server"),
+        // It may never have come to a connection.
+        Err(_) => server.abort(),
+    }
     outcome
 }
 

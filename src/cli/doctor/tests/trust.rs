@@ -6,7 +6,7 @@ use super::*;
 pub(super) async fn distrusted(settings: &[(&str, &str)]) -> Finding {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate =
-        rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
     let private = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let server = rustls::ServerConfig::builder_with_provider(provider)
@@ -16,7 +16,7 @@ pub(super) async fn distrusted(settings: &[(&str, &str)]) -> Finding {
         .with_single_cert(vec![certificate.der().clone()], private)
         .unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let url = format!("https://127.0.0.1:{}", listener.local_addr().unwrap().port());
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
     let server = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
