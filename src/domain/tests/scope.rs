@@ -68,7 +68,7 @@ fn story() -> Pool {
     pool.submitted(vmid).clone_failed(vmid, FaultKind::Other, Leftover::Removable).destroyed(vmid);
     pool.later(1).leaves("e").found(Finding::Discovered(stray(300, Some("f")))).later(1).allocate("f");
     pool.renamed_while(300, true).later(1).remove(300).destroyed(300);
-    pool.later(1).found(Finding::Lost { vmid: Vmid(201), reason: "gone".to_owned() });
+    pool.later(1).found(Finding::Lost { vmid: Vmid(201), reason: "gone".to_owned() }).leaves("c");
     pool
 }
 
