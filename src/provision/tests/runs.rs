@@ -10,7 +10,7 @@ use crate::domain::state::ServicePhase;
 use crate::engine::Published;
 use crate::provision::report::report;
 use crate::provision::roster::Roster;
-use crate::provision::start_what_is_due;
+use crate::provision::{carry_out, start_what_is_due};
 
 #[tokio::test(start_paused = true)]
 async fn pve_is_asked_until_it_answers() {
@@ -97,4 +97,16 @@ async fn what_was_seen_is_told_however_long_the_log_cannot_be_written() {
     assert!(waits.await.unwrap());
     assert!(!told(unreachable()).await, "it is no news any more");
     assert!(engine.published().state.service.pve_unreachable.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_lost_makes_pve_unreachable_only_if_the_next_is_too() {
+    for (version, unreachable) in [((200, r#"{"data":{"version":"9.2.11"}}"#), false), (SILENCE, true)] {
+        let engine = running_engine(&log::MemoryDisk::default()).await;
+        let script = Script::new(&[("GET lxc/205/config", SILENCE), ("GET version", version)]);
+        let site = Site::new(Pve::new(script), Clock::virtual_from(EPOCH));
+        let rename = Action::Rename { target: target(Some("box")), marker: held(), resumed: false };
+        carry_out(engine.clone(), site, rename).await;
+        assert_eq!(engine.published().state.service.pve_unreachable.is_some(), unreachable, "{version:?}");
+    }
 }
