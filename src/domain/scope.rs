@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::event::Event;
 use super::ids::{AllocationId, InstanceId, Seq, Vmid};
-use super::state::{Holding, State};
+use super::state::{Container, Holding, Phase, State};
 use super::time::Timestamp;
 
 /// Where the events begin that a scope is going to see.
@@ -85,7 +85,7 @@ impl OfInstance {
         let Some(container) = containers.find(|it| it.instance_id() == Some(&self.instance_id)) else {
             return;
         };
-        let holding = container.holding();
+        let holding = holding_of(container);
         let is_from_before = begin.is_none_or(|begin| {
             // Its id was made when it was asked for.
             let asked_before = |holding: &Holding| {
@@ -139,6 +139,15 @@ impl OfInstance {
             _ if ends_hold(event) => (self.allocation_id, self.vmid) = (None, None),
             _ => {}
         }
+    }
+}
+
+/// The hold on a container, also while it leaves: a release that is refused gives it back.
+fn holding_of(container: &Container) -> Option<&Holding> {
+    match &container.phase {
+        Phase::Allocated(holding) => Some(holding),
+        Phase::Releasing(leaving) | Phase::Removing(leaving) => leaving.holding.as_deref(),
+        Phase::Creating(_) | Phase::Ready { .. } | Phase::Quarantined { .. } => None,
     }
 }
 

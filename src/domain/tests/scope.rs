@@ -62,6 +62,8 @@ fn story() -> Pool {
     pool.later(1).handed_out("a");
     pool.later(1).allocate("a").leaves("a").later(1).allocate("a").renamed_while(200, true);
     pool.later(1).release(200).parked(200).later(1).handed_out("b");
+    pool.later(1).release(201).pve_said(201, FaultKind::Forbidden).then("ReleaseFailed 201 forbidden kept");
+    pool.later(1).allocate("b").renamed_while(201, true);
     pool.later(1).allocate("c").allocate("d").hindered(200, unusable(FaultKind::Locked)).later(1);
     pool.run(allocate_from(U, "e")).later(1).prepared(U);
     let vmid = pool.creating();
