@@ -82,12 +82,18 @@ async fn try_look(site: &Site, vmid: Vmid, listed: &Listed, prefix: &str) -> Res
         // Its configuration is written in pieces while it is made.
         return Ok(if lock == Some("create") { Sighting::Later } else { Sighting::Foreign });
     };
+    let never_ends = |lock| Some(locked(vmid, lock).with_hint(format!("pct unlock {vmid}")));
     let (making, stuck) = match lock {
         None => (None, None),
         Some("create") => match running_clone(site, &listed.node, claim.template, longest_ago(site)).await? {
             Some(task) => (Some(task.upid), None),
-            None => (None, Some(locked(vmid, "create").with_hint(format!("pct unlock {vmid}")))),
+            None => (None, never_ends("create")),
         },
+        // What a destroy that was cut off leaves; nobody holds it any more.
+        Some("destroyed") if site.pve.running_tasks(&listed.node, vmid).await?.is_empty() => {
+            (None, never_ends("destroyed"))
+        }
+        Some("destroyed") => return Ok(Sighting::Later),
         // Its holder's backup does not make it less his.
         Some(_) if claim.instance_id.is_some() => (None, None),
         Some(_) => return Ok(Sighting::Later),

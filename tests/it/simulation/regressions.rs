@@ -216,3 +216,19 @@ fn a_container_was_written_to_while_a_task_that_could_not_be_listed_ran_for_it()
     ];
     plays_well(calm(1), steps);
 }
+
+#[test]
+fn what_a_destroy_that_was_cut_off_left_was_unknown_after_a_lost_log() {
+    let steps = [
+        wait(10_000),
+        fault(FaultRule::always(On::destroy(), Effect::TaskDies)),
+        allocate(1, false, None),
+        wait(10_000),
+        Step::Remove(0),
+        wait(10_000),
+        Step::LoseLog,
+        Step::NoMoreFaults,
+        wait(60_000),
+    ];
+    plays_well(calm(1), steps);
+}
