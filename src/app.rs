@@ -385,3 +385,25 @@ async fn finish_hand_outs(engine: &Engine, clock: Clock) {
 pub fn world(listener: TcpListener, pve: Pve) -> World {
     World { listener, pve, clock: Clock::system(), chance: clock::chance() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, env_file};
+
+    #[test]
+    fn the_limits_that_settings_give_are_those_that_http_has_by_itself() {
+        let env = "PVE_API_URL=https://pve:8006\nPVE_API_TOKEN=root@pam!cmux=12345678-aaaa\nHOME=/home/me\n";
+        let sources = Sources {
+            flags: std::collections::BTreeMap::new(),
+            env: env_file::parse(env).values,
+            dotenv: env_file::parse(""),
+            dotenv_path: ".env".into(),
+            is_root: false,
+            read_file: &|_| Err(std::io::ErrorKind::NotFound.into()),
+            checks: Checks::default(),
+        };
+        let (config, _) = Config::load(&sources).expect("a configuration");
+        assert_eq!(limits(&config.http), Limits::default());
+    }
+}

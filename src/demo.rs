@@ -99,7 +99,8 @@ pub async fn run(config: Config, burst: bool) -> anyhow::Result<()> {
     let sim = simulator(1);
     let pve = Pve::new(Arc::new(sim.demo_transport()));
     let service = Service::start(&config, app::world(listener, pve)).await?;
-    let target = config.settings.sizes.target;
+    let (target, most) = (config.settings.sizes.target, config.settings.max_total);
+    let target = if most == 0 { target } else { target.min(most) };
     say(&format!(
         "A simulated Proxmox VE with template {TEMPLATE}, and a pool that keeps {target} clones of it:"
     ))?;
@@ -122,6 +123,7 @@ pub async fn run(config: Config, burst: bool) -> anyhow::Result<()> {
     service.run_until(stop).await?;
     match outcome? {
         Some(broken) if !broken.is_empty() => anyhow::bail!("promises broken: {}", broken.join("; ")),
+        None if burst => anyhow::bail!("broken off before it was measured"),
         Some(_) | None => Ok(()),
     }
 }
@@ -167,7 +169,6 @@ pub async fn simulate(
     Ok(())
 }
 
-/// Shows the pool filling until it is full.
 /// A simulated PVE that may run for long: nobody asks it what calls there were.
 fn simulator(seed: u64) -> Sim {
     let sim = Sim::demo(Clock::system().now(), seed);
@@ -175,6 +176,7 @@ fn simulator(seed: u64) -> Sim {
     sim
 }
 
+/// Shows the pool filling until it is full.
 async fn fill(engine: &Engine, target: u32) -> anyhow::Result<()> {
     let mut watch = engine.watch();
     let mut shown = None;

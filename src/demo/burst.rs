@@ -173,7 +173,7 @@ async fn give_back(address: SocketAddr, sandboxes: &[Sandbox]) -> anyhow::Result
     Ok(())
 }
 
-/// All succeed, each with a container of its own, and as many as were ready come from the pool.
+/// All succeed, each with a container of its own; as many as were ready come from the pool, before any other.
 fn judge(name: &str, sandboxes: &[Sandbox], target: u32, broken: &mut Vec<String>) {
     let origins: Vec<&Origin> = sandboxes.iter().filter_map(|sandbox| sandbox.result.as_ref().ok()).collect();
     for error in sandboxes.iter().filter_map(|sandbox| sandbox.result.as_ref().err()) {
@@ -187,6 +187,17 @@ fn judge(name: &str, sandboxes: &[Sandbox], target: u32, broken: &mut Vec<String
     let expected = sandboxes.len().min(target as usize);
     if from_pool != expected {
         broken.push(format!("{name}: {from_pool} came from the pool, not {expected}"));
+    }
+    let took = |from_pool: bool| {
+        let of = move |sandbox: &&Sandbox| sandbox.result.as_ref().is_ok_and(|it| it.from_pool == from_pool);
+        sandboxes.iter().filter(of).map(|sandbox| sandbox.took)
+    };
+    if let (Some(last), Some(first)) = (took(true).max(), took(false).min())
+        && last > first
+    {
+        broken.push(format!(
+            "{name}: one came from the pool after {last:.1?}, a clone was there after {first:.1?}"
+        ));
     }
 }
 
@@ -220,4 +231,30 @@ fn table(rows: &[(&str, String, String)]) -> String {
     let head = "\n| Scenario | Without Pool | With Pool |\n|---|---|---|".to_owned();
     let lines = rows.iter().map(|(name, direct, pooled)| format!("| {name} | {direct} | {pooled} |"));
     std::iter::once(head).chain(lines).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sandbox(seconds: u64, vmid: u32, from_pool: bool) -> Sandbox {
+        Sandbox { took: Duration::from_secs(seconds), result: Ok(Origin { vmid, from_pool }) }
+    }
+
+    #[test]
+    fn what_breaks_a_promise_is_told() {
+        let good = || vec![sandbox(2, 201, true), sandbox(2, 202, true), sandbox(5, 203, false)];
+        let judged = |change: fn(&mut Vec<Sandbox>)| {
+            let (mut sandboxes, mut broken) = (good(), Vec::new());
+            change(&mut sandboxes);
+            judge("Burst", &sandboxes, 2, &mut broken);
+            broken
+        };
+        assert_eq!(judged(|_| {}), Vec::<String>::new());
+        assert_eq!(judged(|it| it[2].result = Err("503".to_owned())), ["Burst: 503"]);
+        assert_eq!(judged(|it| it[0] = sandbox(2, 202, true)), ["Burst: two sandboxes got one container"]);
+        assert_eq!(judged(|it| it[0] = sandbox(5, 201, false)), ["Burst: 1 came from the pool, not 2"]);
+        let late = ["Burst: one came from the pool after 6.0s, a clone was there after 5.0s"];
+        assert_eq!(judged(|it| it[1] = sandbox(6, 202, true)), late);
+    }
 }

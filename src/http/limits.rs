@@ -19,7 +19,7 @@ pub struct Limits {
     pub max_ttl_seconds: u64,
     /// A template's size, or the count of a warm: every missing container is a clone that is queued.
     pub max_pool_size: u32,
-    /// Connections at once: 10,000 followers of the event stream and 1,000 requests.
+    /// Connections at once: 10,000 followers of the event stream and 2,000 requests.
     pub max_connections: u32,
     /// Connections beyond, each for one request: the open routes are answered, all others told to come later.
     pub max_turned_away: usize,
@@ -46,10 +46,10 @@ impl Default for Limits {
             small_body_bytes: 4 * 1024,
             max_large_bodies: 256,
             max_metadata_entries: 64,
-            max_metadata_bytes: 8 * 1024,
+            max_metadata_bytes: 16 * 1024,
             max_ttl_seconds: 10 * 365 * 86_400,
             max_pool_size: 10_000,
-            max_connections: 11_000,
+            max_connections: 12_000,
             max_turned_away: 64,
             turned_away_timeout: Duration::from_secs(1),
             max_head_bytes: 16 * 1024,

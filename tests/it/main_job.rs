@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
+use sandbox_pool::domain::event::{Envelope, Event};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -95,6 +96,20 @@ async fn warm_release_and_remove_answer_as_callers_know() {
     world.check();
 }
 
+/// The part of the time from the first clone's begin to the last one's end in which PVE was cloning.
+fn busy(events: &[Envelope]) -> f64 {
+    let times = |wanted: fn(&Event) -> Option<u64>| -> Vec<(i64, u64)> {
+        events.iter().filter_map(|it| Some((it.at.0, wanted(&it.event)?))).collect()
+    };
+    let begun = times(|event| matches!(event, Event::CloneSubmitted(_)).then_some(0));
+    let ended = times(|event| match event {
+        Event::CloneSucceeded(e) => Some(e.duration_ms),
+        _ => None,
+    });
+    let span = ended[ended.len() - 1].0 - begun[begun.len() - ended.len()].0;
+    ended.iter().map(|(_, duration_ms)| *duration_ms as f64).sum::<f64>() / span as f64
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_ten_at_once_five_are_answered_from_the_pool_and_five_in_order() {
     let world = World::new().full().await;
@@ -121,6 +136,7 @@ async fn of_ten_at_once_five_are_answered_from_the_pool_and_five_in_order() {
     let before = world.clock.now();
     world.settle().await;
     assert_eq!(world.count("CloneStarted"), clones + 10);
+    assert!(busy(&world.events()) >= 0.97, "the lane was busy for {:.3} of its time", busy(&world.events()));
     assert!(world.clock.now().since(before).as_secs() < 30, "the pool refills without the tick");
     assert_eq!(world.sim.max_clones_in_flight_seen(9009), 1);
     world.check();

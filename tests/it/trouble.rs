@@ -8,7 +8,7 @@ use sandbox_pool::domain::state::{Container, State};
 use sandbox_pool::sim::{CtSpec, DEMO_TOKEN, Demo, Effect, FaultRule, Model, On, Storage, Which};
 use serde_json::json;
 
-use crate::world::{EPOCH, World};
+use crate::world::{EPOCH, World, request};
 
 /// A demo cluster with something changed.
 fn with(change: impl FnOnce(&mut Model)) -> World {
@@ -50,18 +50,12 @@ async fn clear_reason(mut world: World, words: &str) {
 #[tokio::test(start_paused = true)]
 async fn storage_without_linked_clones_is_a_clear_reason_where_only_those_are_wanted() {
     let world = with(|model| {
+        model.outside_destroy(9009);
         model.set_storage("plain", Storage { linkable: false, ..Storage::btrfs() });
         model.grant(DEMO_TOKEN, "/storage/plain", &["Datastore.AllocateSpace", "Datastore.Audit"]);
-        model.add_ct(CtSpec::new(9100, "plain").storage("plain").template());
-    })
-    .set("CLONE_MODE", "linked")
-    .set("POOL_TEMPLATES", "9100");
-    let mut world = world;
-    world.start().await;
-    world.until("a back-off", |state| state.template(Vmid(9100)).is_some_and(|t| t.backoff.is_some())).await;
-    let answer = world.post("/allocate", Some(json!({ "template_vmid": 9100 }))).await;
-    assert_eq!(answer.status, 503);
-    assert!(answer.body["detail"].as_str().expect("a detail").contains("linked"), "{}", answer.body);
+        model.add_ct(CtSpec::new(9009, "plain").storage("plain").template());
+    });
+    clear_reason(world.set("CLONE_MODE", "linked"), "linked").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -422,4 +416,38 @@ async fn somebodys_container_that_can_never_be_read_does_not_keep_a_new_log_from
     let world = world.full().await;
     world.allocate("box").await.ok();
     world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_of_a_release_or_remove_that_leaves_stops_nothing() {
+    for (method, path, end) in
+        [("POST", "/release/201", "Released"), ("DELETE", "/containers/201", "Removed")]
+    {
+        let world = World::new().set("POOL_TARGET_SIZE", "1").set("POOL_MIN_SIZE", "0").full().await;
+        world.allocate("box").await.ok();
+        world.sim.add_fault(FaultRule::once(On::stop(), Effect::TaskTakes(Duration::from_secs(90))));
+        let front = world.front();
+        let asked = tokio::spawn(async move { request(&front, method, path, None).await });
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        asked.abort();
+        world.settle().await;
+        assert_eq!(world.count(end), 1, "{path}");
+        world.check();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_or_remove_that_takes_too_long_is_answered_and_goes_on() {
+    for (method, path, end) in
+        [("POST", "/release/201", "Released"), ("DELETE", "/containers/201", "Removed")]
+    {
+        let world = World::new().set("POOL_TARGET_SIZE", "1").set("POOL_MIN_SIZE", "0").full().await;
+        world.allocate("box").await.ok();
+        world.sim.add_fault(FaultRule::once(On::stop(), Effect::TaskTakes(Duration::from_secs(150))));
+        let answer = request(&world.front(), method, path, None).await;
+        assert_eq!((answer.status, world.count(end)), (504, 0), "{path}: {}", answer.body);
+        world.settle().await;
+        assert_eq!(world.count(end), 1, "{path}");
+        world.check();
+    }
 }

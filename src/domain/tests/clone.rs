@@ -63,6 +63,14 @@ fn a_freed_vmid_rests_for_ten_minutes() {
 }
 
 #[test]
+fn so_does_one_that_was_lost() {
+    let mut pool = Pool::new().stocked(1);
+    pool.found(Finding::Lost { vmid: Vmid(200), reason: "gone".to_owned() });
+    pool.later(599).allocate("a").prepared(T).then("CloneStarted 201");
+    pool.leaves("a").submitted(201).made(201).later(1).warm(T, Some(2)).prepared(T).then("CloneStarted 200");
+}
+
+#[test]
 fn a_resting_vmid_is_taken_when_no_other_is_free() {
     let mut pool = Pool::with(|settings| settings.vmid_start = Vmid::HIGHEST).stocked(1);
     pool.remove(Vmid::HIGHEST).destroyed(Vmid::HIGHEST).allocate("a").prepared(T);

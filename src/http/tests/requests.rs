@@ -7,7 +7,7 @@ async fn a_wrong_body_names_its_fields() {
     let (front, _played) = front();
     let entries: Vec<_> = (0..65).map(|n| format!("\"k{n}\":\"v\"")).collect();
     let many = format!(r#"{{"template_vmid":9009,"metadata":{{{}}}}}"#, entries.join(","));
-    let large = format!(r#"{{"template_vmid":9009,"metadata":{{"k":"{}"}}}}"#, "v".repeat(8192));
+    let large = format!(r#"{{"template_vmid":9009,"metadata":{{"k":"{}"}}}}"#, "v".repeat(16 * 1024));
     let cases: &[(&str, &[&str])] = &[
         ("", &["body"]),
         ("{", &["body"]),

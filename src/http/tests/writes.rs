@@ -173,19 +173,24 @@ async fn a_write_on_a_template_answers_the_template() {
 }
 
 #[tokio::test]
-async fn a_dry_run_says_what_would_happen_and_waits_for_nothing() {
+async fn a_dry_run_of_any_write_says_what_would_happen_and_waits_for_nothing() {
     let clone_id = CloneId(ulid::Ulid::nil());
-    for (method, target) in [
-        ("POST", "/allocate"),
-        ("POST", "/release/205"),
-        ("DELETE", "/containers/205"),
-        ("POST", "/warm/9009"),
-        ("PUT", "/templates/9009"),
-        ("DELETE", "/templates/9009"),
-        ("POST", "/templates/9009/refresh"),
-    ] {
+    for route in routes::ALL.iter().filter(|route| route.is_write()) {
         let (front, mut played) = front();
-        let body = if method == "PUT" { "{}" } else { BODY };
+        let (method, mut target) = (route.method.as_str(), route.path.to_owned());
+        for (part, value) in
+            [("{vmid}", "205"), ("{template_vmid}", "9009"), ("{name}", "hook"), ("{seq}", "7")]
+        {
+            target = target.replace(part, value);
+        }
+        if target.starts_with("/templates") {
+            target = target.replace("205", "9009");
+        }
+        let body = match (method, &target) {
+            ("PUT", _) => "{}",
+            (_, target) if target.ends_with("/replay") => r#"{"from_seq":7}"#,
+            _ => BODY,
+        };
         let asked = asking(&front, method, &format!("{target}?dry_run=true"), body);
         let submission = played.next().await;
         assert!(submission.dry_run, "{method} {target}");

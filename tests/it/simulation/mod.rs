@@ -1,7 +1,7 @@
 //! The whole service in a simulated world, from one seed: random requests, faults, meddling, kills and power
 //! cuts, with the promises checked after each step, and a pool that must come to rest at the end.
 //!
-//! `cargo test` plays a hundred seeds. As many as asked, over all cores:
+//! `cargo test` plays two hundred seeds. As many as asked, over all cores:
 //!
 //! ```text
 //! SEEDS=20000 FROM=0 cargo test --release --test it simulation::seeds -- --nocapture
