@@ -136,7 +136,8 @@ fn lines_with(data: &Path, word: &str) -> Vec<String> {
 }
 
 async fn ask(method: reqwest::Method, url: String, body: Option<Value>) -> (u16, Value) {
-    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    // A machine may have no certificates at all.
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("a client");
     let mut request = client.request(method, url);
     if let Some(body) = body {
         request = request.json(&body);
