@@ -418,14 +418,22 @@ async fn somebodys_container_that_can_never_be_read_does_not_keep_a_new_log_from
     world.check();
 }
 
+/// How a container leaves its holder, and the event that says that it has.
+const WAYS_OUT: [(&str, &str, &str); 2] =
+    [("POST", "/release/201", "Released"), ("DELETE", "/containers/201", "Removed")];
+
+/// A pool with one container in somebody's hands, whose stop takes long.
+async fn held_and_slow_to_stop(seconds: u64) -> World {
+    let world = World::new().set("POOL_TARGET_SIZE", "1").set("POOL_MIN_SIZE", "0").full().await;
+    world.allocate("box").await.ok();
+    world.sim.add_fault(FaultRule::once(On::stop(), Effect::TaskTakes(Duration::from_secs(seconds))));
+    world
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_caller_of_a_release_or_remove_that_leaves_stops_nothing() {
-    for (method, path, end) in
-        [("POST", "/release/201", "Released"), ("DELETE", "/containers/201", "Removed")]
-    {
-        let world = World::new().set("POOL_TARGET_SIZE", "1").set("POOL_MIN_SIZE", "0").full().await;
-        world.allocate("box").await.ok();
-        world.sim.add_fault(FaultRule::once(On::stop(), Effect::TaskTakes(Duration::from_secs(90))));
+    for (method, path, end) in WAYS_OUT {
+        let world = held_and_slow_to_stop(90).await;
         let front = world.front();
         let asked = tokio::spawn(async move { request(&front, method, path, None).await });
         tokio::time::sleep(Duration::from_secs(5)).await;
@@ -438,12 +446,8 @@ async fn a_caller_of_a_release_or_remove_that_leaves_stops_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_release_or_remove_that_takes_too_long_is_answered_and_goes_on() {
-    for (method, path, end) in
-        [("POST", "/release/201", "Released"), ("DELETE", "/containers/201", "Removed")]
-    {
-        let world = World::new().set("POOL_TARGET_SIZE", "1").set("POOL_MIN_SIZE", "0").full().await;
-        world.allocate("box").await.ok();
-        world.sim.add_fault(FaultRule::once(On::stop(), Effect::TaskTakes(Duration::from_secs(150))));
+    for (method, path, end) in WAYS_OUT {
+        let world = held_and_slow_to_stop(150).await;
         let answer = request(&world.front(), method, path, None).await;
         assert_eq!((answer.status, world.count(end)), (504, 0), "{path}: {}", answer.body);
         world.settle().await;
