@@ -242,6 +242,8 @@ mod tests {
             assert!(path.is_empty() || command.get_about().is_some(), "{path} says nothing of itself");
             for argument in command.get_arguments() {
                 assert!(argument.get_help().is_some(), "{path} {} says nothing of itself", argument.get_id());
+                let in_its_page = argument.get_long_help().is_some() || !argument.is_hide_short_help_set();
+                assert!(in_its_page, "{path} {} says nothing of itself in the manual", argument.get_id());
             }
             for below in command.get_subcommands() {
                 check(below, &format!("{path} {}", below.get_name()));

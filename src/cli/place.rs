@@ -9,7 +9,7 @@ use clap::Args;
 use crate::config::{ConfigErrors, Sources, data_dir};
 
 /// Where the installed service keeps its settings.
-const INSTALLED: &str = "/etc/sandbox-pool/env";
+pub(super) const INSTALLED: &str = "/etc/sandbox-pool/env";
 
 /// The settings of the service that an operator means.
 #[derive(Clone, Debug, Default, Args)]

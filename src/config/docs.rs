@@ -30,7 +30,7 @@ pub fn markdown() -> String {
 /// An environment file with every setting in a comment.
 pub fn env_example() -> String {
     let mut text = String::from(
-        "# Settings of sandbox-pool. Read by systemd (EnvironmentFile=) or as .env in the working directory:\n\
+        "# Settings of sandbox-pool. Read by the program itself, as systemd reads an EnvironmentFile: this one, or a .env:\n\
          # no shell, nothing is expanded. Take the # off a line to use it; an empty value counts as not given.\n\
          # Generated from the program's own table: sandbox-pool settings --format env\n",
     );

@@ -26,11 +26,14 @@ fn argument(setting: &Setting) -> Option<Arg> {
         Fallback::Value(text) => format!("default: {text}"),
         Fallback::Absent(words) => format!("default: {words}"),
     };
+    let help = format!("{} [{}] [{default}]", setting.help, setting.name);
     let arg = Arg::new(setting.name)
         .long(flag)
         .value_name(setting.value)
         .help_heading(setting.group)
-        .help(format!("{} [{}] [{default}]", setting.help, setting.name))
+        .help(help.clone())
+        // The manual pages know no other.
+        .long_help(help)
         .hide_short_help(true)
         .allow_negative_numbers(true)
         .action(ArgAction::Set);

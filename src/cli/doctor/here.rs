@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::change;
 use super::finding::Finding;
 use crate::clock::Stopwatch;
 
@@ -135,7 +136,7 @@ fn unwritable(dir: &Path, place: &Path, error: &std::io::Error) -> Finding {
     let found = format!("{} cannot be written: {error}", place.display());
     let finding = Finding::fail("data-dir", found, ONLY_THEN);
     if error.kind() == ErrorKind::NotADirectory {
-        return finding.mend("sandbox-pool settings | grep POOL_DATA_DIR");
+        return finding.mend(change("POOL_DATA_DIR"));
     }
     finding.mend(format!("install -d -o sandbox-pool -g sandbox-pool -m 0700 {}", dir.display()))
 }
@@ -171,7 +172,7 @@ pub(super) fn syncs(rate: f64) -> Finding {
 pub(super) fn space(bytes: u64, inodes: u64) -> Finding {
     let found = format!("{} MiB free", bytes >> 20);
     let why = "without space no event can be written, and then nothing is handed out";
-    let mend = "sandbox-pool settings | grep LOG_RETENTION   # or make space";
+    let mend = change("LOG_RETENTION_BYTES") + "; or make space";
     match bytes {
         _ if inodes == 0 && bytes < GOOD_SPACE => {
             Finding::fail("disk-space", format!("{found}, and no inode"), why).mend(mend)
@@ -195,7 +196,7 @@ pub(super) fn kind_of(magic: u32) -> Kind {
 
 pub(super) fn kind(dir: &Path, kind: Kind) -> Finding {
     let dir = dir.display();
-    let elsewhere = "sandbox-pool settings | grep POOL_DATA_DIR   # and choose a directory on a local disk";
+    let elsewhere = change("POOL_DATA_DIR") + "; choose a directory on a local disk";
     match kind {
         Kind::Disk => Finding::ok("file-system", format!("{dir} is on a local disk")),
         Kind::Memory => {
@@ -221,7 +222,7 @@ pub(super) fn listen(address: SocketAddr) -> Option<Finding> {
         }
         Err(error) => {
             let finding = Finding::fail("listen", format!("{address} cannot be had: {error}"), why);
-            Some(finding.mend("sandbox-pool settings | grep POOL_LISTEN   # ports below 1024 are root's"))
+            Some(finding.mend(change("POOL_LISTEN") + "; ports below 1024 are root's"))
         }
     }
 }

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::place::sources;
+use super::place::{INSTALLED, sources};
 use super::say;
 use crate::causes;
 use crate::clock::Clock;
@@ -96,9 +96,14 @@ fn doubted(warnings: &[Warning]) -> Vec<Finding> {
     let why = "what is not as it was meant does not show before it matters";
     let warned = |warning: &Warning| {
         Finding::warn("settings", warning.to_string(), why)
-            .mend("sandbox-pool settings   # says what there is")
+            .mend(format!("sudoedit {INSTALLED}   # sandbox-pool settings says what there is"))
     };
     warnings.iter().map(warned).collect()
+}
+
+/// How a setting gets another value.
+fn change(setting: &str) -> String {
+    format!("sudoedit {INSTALLED}   # {setting}; sandbox-pool settings says what it may be")
 }
 
 /// Why wrong settings matter.
@@ -111,7 +116,7 @@ fn webhooks(config: &WebhookConfig) -> Option<Finding> {
             let path = file.path.display();
             ("WEBHOOKS_FILE", format!("editor {path}   # deploy/webhooks.example.toml has every key"))
         }
-        (None, Some(_)) => ("WEBHOOK_URL", "sandbox-pool settings | grep WEBHOOK".to_owned()),
+        (None, Some(_)) => ("WEBHOOK_URL", change("WEBHOOK_URL")),
         (None, None) => return None,
     };
     let finding = match Endpoint::load(config, &|path| std::fs::read_to_string(path)) {
@@ -125,9 +130,7 @@ fn wrong_settings(errors: &ConfigErrors) -> Vec<Finding> {
     let wrong = |error: &crate::config::ConfigError| {
         let text = error.to_string();
         let found = text.strip_prefix(&format!("{}: ", error.setting)).unwrap_or(&text);
-        Finding::fail("settings", found, NO_START)
-            .of(error.setting)
-            .mend(format!("sandbox-pool settings | grep -F {}", error.setting))
+        Finding::fail("settings", found, NO_START).of(error.setting).mend(change(error.setting))
     };
     errors.errors.iter().map(wrong).chain(doubted(&errors.ignored)).collect()
 }
