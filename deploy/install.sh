@@ -95,17 +95,18 @@ find_place() {
     fi
 }
 
-# The value of a setting in the file, if it is there; as the program reads it, with or without `export` and quotes.
+# The value of a setting in the file, if it is there, also of a line with `export`, which the program leaves out.
 setting() {
     [[ -f $(settings) ]] || return 0
     sed -nE "s/^[[:space:]]*(export[[:space:]]+)?$1[[:space:]]*=[[:space:]]*//p" "$(settings)" | tail -n 1 |
         sed -E "s/[[:space:]]+\$//; s/^\"(.*)\"\$/\\1/; s/^'(.*)'\$/\\1/"
 }
 
+# `ask QUESTION [FLAG OF read]`
 ask() {
     local answer
     [[ -t 0 ]] || return 1
-    read -r -p "$1" answer
+    read -r ${2:+"$2"} -p "$1" answer
     printf '%s' "$answer"
 }
 
@@ -133,7 +134,7 @@ find_token() {
         make_token
         return
     fi
-    pve_token=$(ask 'API token (USER@REALM!ID=SECRET): ') ||
+    pve_token=$(ask 'API token (USER@REALM!ID=SECRET; it is not shown): ' -s) ||
         fail "this is no PVE node: make a token there (the README lists the commands) and set PVE_API_TOKEN"
 }
 
@@ -357,6 +358,10 @@ hint_at_caddy() {
 
 remove() {
     local file kind
+    # The original's unit has the same name.
+    if [[ -e $(unit service) ]] && ! grep -q '^ExecStart=/.*/sandbox-pool serve' "$(unit service)"; then
+        fail "$(unit service) is not the unit of this program: nothing is removed"
+    fi
     # The socket first, or the next request would start the service again.
     for kind in socket service; do
         [[ ! -e $(unit $kind) ]] || run systemctl disable --now "sandbox-pool.$kind" ||
@@ -373,7 +378,7 @@ remove() {
 
 main() {
     read_arguments "$@"
-    [[ -n $root || $dry_run == yes || $(id -u) == 0 ]] || fail "run it as root: sudo $0 $*"
+    [[ -n $root || $dry_run == yes || $(id -u) == 0 ]] || fail "run it as root: sudo $0, with the same options"
     if [[ $uninstall == yes ]]; then
         remove
         return
