@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::causes::chain;
 use crate::clock::{self, Clock};
-use crate::config::{Checks, Config, HttpConfig};
+use crate::config::{Checks, Config, HttpConfig, MOST_READY};
 use crate::desk::{Desk, Patience, ReadTemplate};
 use crate::domain::command::Command;
 use crate::domain::ids::Node;
@@ -352,6 +352,7 @@ fn limits(http: &HttpConfig) -> Limits {
         max_metadata_bytes: whole(http.max_metadata_bytes),
         max_connections: u32::try_from(http.max_connections).unwrap_or(u32::MAX),
         head_timeout: http.header_timeout,
+        max_pool_size: MOST_READY,
         ..Limits::default()
     }
 }

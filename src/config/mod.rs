@@ -34,6 +34,7 @@ pub use error::{ConfigError, ConfigErrors, Warning};
 pub use flags::Flags;
 pub use secret::Secret;
 pub use source::{Checks, Origin, ReadFile, Sources};
+pub use value::MOST_READY;
 
 /// Everything that the program was told.
 #[derive(Clone, Debug)]

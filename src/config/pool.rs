@@ -1,7 +1,7 @@
 //! Reads the settings that the rules read, and makes them agree with each other: target rules.
 
 use super::read::Reader;
-use super::value::{self, MOST_CONTAINERS};
+use super::value::{self, MOST_CONTAINERS, MOST_READY};
 use ulid::Ulid;
 
 use crate::domain::ids::{CloneId, Vmid, is_hostname, pool_hostname};
@@ -45,7 +45,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
 }
 
 fn sizes(reader: &mut Reader<'_>) -> Sizes {
-    let mut size = |name| reader.number(name, 0..=MOST_CONTAINERS);
+    let mut size = |name| reader.number(name, 0..=MOST_READY);
     let given =
         Sizes { min: size("POOL_MIN_SIZE"), target: size("POOL_TARGET_SIZE"), max: size("POOL_MAX_SIZE") };
     let ruled = given.around_target();

@@ -10,6 +10,8 @@ use crate::domain::settings::SizeOverrides;
 
 /// Largest number of containers that a size may name; a safeguard against a slipped finger.
 pub(super) const MOST_CONTAINERS: u32 = 100_000;
+/// Of one template, to be kept ready: each that is missing is a clone that is queued.
+pub const MOST_READY: u32 = 10_000;
 
 pub(super) fn switch(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
@@ -74,7 +76,7 @@ pub(super) fn templates(text: &str) -> Option<BTreeMap<Vmid, SizeOverrides>> {
                 "max" => &mut sizes.max,
                 _ => return None,
             };
-            let number = number.trim().parse().ok().filter(|number| *number <= MOST_CONTAINERS)?;
+            let number = number.trim().parse().ok().filter(|number| *number <= MOST_READY)?;
             if slot.replace(number).is_some() {
                 return None;
             }

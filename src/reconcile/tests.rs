@@ -20,6 +20,7 @@ use crate::provision::tests::{
 };
 use crate::pve::Pve;
 
+mod reads;
 mod running;
 
 const CONFIG: &str = "GET lxc/205/config";
