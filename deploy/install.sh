@@ -243,7 +243,24 @@ install_program() {
     # Beside it and renamed: the running program cannot be written over.
     run install -m 0755 "$binary" "$target.new"
     run mv "$target.new" "$target"
+    install_pages
     changed=yes
+}
+
+pages() { printf '%s/usr/local/share/man/man1' "$root"; }
+completions() { printf '%s/usr/local/share/bash-completion/completions/sandbox-pool' "$root"; }
+
+# What `man sandbox-pool` shows, and what the shell completes.
+install_pages() {
+    local shell
+    shell=$(completions)
+    run install -d -m 0755 "$(pages)" "${shell%/*}"
+    run "$binary" man --into "$(pages)"
+    if [[ $dry_run == yes ]]; then
+        say "would write: $shell"
+    else
+        "$binary" completions bash >"$shell"
+    fi
 }
 
 make_user() {
@@ -367,13 +384,13 @@ remove() {
         [[ ! -e $(unit $kind) ]] || run systemctl disable --now "sandbox-pool.$kind" ||
             say "sandbox-pool.$kind could not be stopped; systemctl status sandbox-pool.$kind says why"
     done
-    for file in "$(unit socket)" "$(unit service)" "$root$install_dir/sandbox-pool"; do
+    for file in "$(unit socket)" "$(unit service)" "$root$install_dir/sandbox-pool" "$(completions)" "$(pages)"/sandbox-pool*.1; do
         [[ ! -e $file ]] || run rm "$file"
     done
     run systemctl daemon-reload
     say "left as they are: $root/etc/sandbox-pool, $root/var/lib/sandbox-pool and the pool's containers; also gone with"
     say "  rm -r $root/etc/sandbox-pool $root/var/lib/sandbox-pool; userdel sandbox-pool"
-    ! on_pve_node || say "  pveum user delete $user; for it in WarmPool WarmTemplate WarmStore WarmNet; do pveum role delete \$it; done"
+    ! on_pve_node || say "  pveum user delete $user; for it in WarmPool WarmTemplate WarmStore WarmNet; do pveum role delete \$it; done; pveum pool delete $pool"
 }
 
 main() {
