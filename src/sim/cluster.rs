@@ -177,7 +177,7 @@ impl Model {
     }
 
     /// Whether a node can be reached.
-    pub(super) fn is_node_up(&self, node: &str) -> bool {
+    pub fn is_node_up(&self, node: &str) -> bool {
         self.nodes.get(node).is_some_and(|node| node.up)
     }
 }

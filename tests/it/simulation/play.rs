@@ -158,6 +158,10 @@ async fn carry_out(scene: &mut Scene, step: &Step) -> Result<(), String> {
                     scene.sim.with(|model| model.mark_foreign(view.vmid));
                     remember_foreign(scene, view.vmid);
                 }
+                // Nor can it know what is on a node that is down, and whose instance that is.
+                if !scene.sim.with(|model| model.is_node_up(&view.node)) {
+                    disturb(scene, view.vmid);
+                }
             }
             scene.lose_log();
             scene.start().await?;
