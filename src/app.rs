@@ -37,7 +37,7 @@ use crate::http::{App, Front, Guards, LookBack};
 use crate::log::{self, Opened};
 use crate::metrics::{self, Opening};
 use crate::pve::{BuildError, Fingerprint, HttpTransport, InvalidFingerprint, Pve, TlsOptions};
-use crate::webhook::{Deliveries, Wanted, Webhooks};
+use crate::webhook::{Deliveries, Endpoint, Webhooks};
 use crate::{notify, provision, reconcile};
 
 pub use listen::{Passed, listen};
@@ -107,7 +107,10 @@ pub const CHECKS: Checks = Checks {
         let tls = TlsOptions { ca_file: Some(path.to_owned()), ..TlsOptions::default() };
         tls.check().map_err(|error| chain(&error))
     },
-    webhooks: |config| Wanted::load(config).map(drop).map_err(|error| chain(&error)),
+    webhooks: |config| {
+        let endpoints = Endpoint::load(config, &|path| std::fs::read_to_string(path));
+        endpoints.map(drop).map_err(|error| chain(&error))
+    },
 };
 
 /// A client of the PVE that is configured. Nothing is sent yet.
@@ -395,15 +398,7 @@ mod tests {
     #[test]
     fn the_limits_that_settings_give_are_those_that_http_has_by_itself() {
         let env = "PVE_API_URL=https://pve:8006\nPVE_API_TOKEN=root@pam!cmux=12345678-aaaa\nHOME=/home/me\n";
-        let sources = Sources {
-            flags: std::collections::BTreeMap::new(),
-            env: env_file::parse(env).values,
-            dotenv: env_file::parse(""),
-            dotenv_path: ".env".into(),
-            is_root: false,
-            read_file: &|_| Err(std::io::ErrorKind::NotFound.into()),
-            checks: Checks::default(),
-        };
+        let sources = Sources::of_environment(env_file::parse(env).values);
         let (config, _) = Config::load(&sources).expect("a configuration");
         assert_eq!(limits(&config.http), Limits::default());
     }

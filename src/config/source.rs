@@ -101,15 +101,27 @@ impl Sources<'static> {
             Err(error) => return Err(unreadable_env_file(path, &error)),
         };
         let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        let env = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
         Ok(Self {
             flags,
-            env: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
             dotenv,
             dotenv_path: path.to_owned(),
             is_root: rustix::process::geteuid().is_root(),
+            ..Self::of_environment(env)
+        })
+    }
+
+    /// An environment alone, of a process that is not root's; the files that it names are read.
+    pub fn of_environment(env: BTreeMap<String, String>) -> Self {
+        Self {
+            flags: BTreeMap::new(),
+            env,
+            dotenv: EnvFile::default(),
+            dotenv_path: PathBuf::from(".env"),
+            is_root: false,
             read_file: &|path| std::fs::read_to_string(path),
             checks: Checks::default(),
-        })
+        }
     }
 }
 

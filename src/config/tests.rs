@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::table::SETTINGS;
-use super::{Checks, Config, ConfigErrors, LogFormat, Sources, docs, env_file, load, read};
+use super::{Config, ConfigErrors, LogFormat, Sources, docs, env_file, load, read};
 use crate::domain::ids::Vmid;
 use crate::domain::settings::{CloneMode, ReleasePolicy, Settings, SizeOverrides, Sizes};
 
@@ -28,15 +28,7 @@ fn read_file(path: &Path) -> io::Result<String> {
 }
 
 fn sources(env: &str) -> Sources<'static> {
-    Sources {
-        flags: BTreeMap::new(),
-        env: env_file::parse(env).values,
-        dotenv: env_file::EnvFile::default(),
-        dotenv_path: PathBuf::from(".env"),
-        is_root: false,
-        read_file: &read_file,
-        checks: Checks::default(),
-    }
+    Sources { read_file: &read_file, ..Sources::of_environment(env_file::parse(env).values) }
 }
 
 /// Loads what is needed and `env`, without the warning that every pool of reused containers gives.

@@ -4,14 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use sandbox_pool::app::{Service, World as Outside};
 use sandbox_pool::clock::Clock;
-use sandbox_pool::config::{Checks, Config, Sources, env_file};
+use sandbox_pool::config::{Config, Sources, env_file};
 use sandbox_pool::demo;
 use sandbox_pool::domain::event::Envelope;
 use sandbox_pool::domain::ids::{Seq, Vmid};
@@ -116,15 +115,8 @@ impl World {
 
     /// The settings as they are read.
     pub fn config(&self) -> Config {
-        let sources = Sources {
-            flags: BTreeMap::new(),
-            env: self.env.clone(),
-            dotenv: env_file::parse(&self.dotenv),
-            dotenv_path: PathBuf::from(".env"),
-            is_root: false,
-            read_file: &|path| std::fs::read_to_string(path),
-            checks: Checks::default(),
-        };
+        let sources =
+            Sources { dotenv: env_file::parse(&self.dotenv), ..Sources::of_environment(self.env.clone()) };
         Config::load(&sources).unwrap_or_else(|errors| panic!("{errors}")).0
     }
 

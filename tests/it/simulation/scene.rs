@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use sandbox_pool::app::{Service, World as Outside};
 use sandbox_pool::clock::Clock;
-use sandbox_pool::config::{Checks, Config, Sources, env_file};
+use sandbox_pool::config::{Config, Sources};
 use sandbox_pool::domain::event::Envelope;
 use sandbox_pool::domain::ids::Seq;
 use sandbox_pool::domain::state::State;
@@ -372,16 +371,7 @@ fn config(setting: &Setting) -> Config {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
-    let sources = Sources {
-        flags: BTreeMap::new(),
-        env,
-        dotenv: env_file::parse(""),
-        dotenv_path: PathBuf::from(".env"),
-        is_root: false,
-        read_file: &|path| std::fs::read_to_string(path),
-        checks: Checks::default(),
-    };
-    Config::load(&sources).unwrap_or_else(|errors| panic!("{errors}")).0
+    Config::load(&Sources::of_environment(env)).unwrap_or_else(|errors| panic!("{errors}")).0
 }
 
 /// Milliseconds since the story began.

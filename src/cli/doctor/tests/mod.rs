@@ -10,7 +10,7 @@ mod table;
 mod trust;
 
 use super::*;
-use crate::config::{Checks, Sources, env_file};
+use crate::config::Sources;
 use crate::domain::time::Timestamp;
 use crate::sim::{CtSpec, Sim};
 
@@ -32,16 +32,7 @@ fn config(settings: &[(&str, &str)]) -> Config {
         .into();
     env.insert("POOL_TEMPLATES".to_owned(), TEMPLATE.to_string());
     env.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-    let sources = Sources {
-        flags: BTreeMap::new(),
-        env,
-        dotenv: env_file::parse(""),
-        dotenv_path: PathBuf::from(".env"),
-        is_root: false,
-        read_file: &|path| std::fs::read_to_string(path),
-        checks: Checks::default(),
-    };
-    Config::load(&sources).unwrap_or_else(|errors| panic!("{errors}")).0
+    Config::load(&Sources::of_environment(env)).unwrap_or_else(|errors| panic!("{errors}")).0
 }
 
 /// What is not well, as `check subject`; every such finding has a reason and a command.
