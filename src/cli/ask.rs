@@ -1,4 +1,4 @@
-//! What an operator asks of a running service: `status`, `allocate`, `release`, `remove`, `warm`, `template`.
+//! What an operator asks of a running service: `status`, `allocate`, `release`, `remove`, `template`.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -12,14 +12,14 @@ use url::{Url, form_urlencoded};
 
 use super::client::{CallError, Client};
 use super::place::EnvFile;
-use super::{say, table};
+use super::{say, table, wait};
 use crate::clock::Clock;
 use crate::config::{ClientConfig, Secret};
 use crate::domain::ids::Vmid;
 use crate::log::Moment;
 
-/// From one look at the pool to the next.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// From one picture of the pool to the next.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 /// The service that is asked.
 #[derive(Debug, Args)]
@@ -80,21 +80,6 @@ pub struct Leave {
     instance: Option<String>,
 }
 
-/// A template to be filled.
-#[derive(Debug, Args)]
-pub struct Warm {
-    #[command(flatten)]
-    service: Service,
-    /// VMID of the template
-    template: Vmid,
-    /// Ready and creating containers to reach [default: the template's target]
-    #[arg(long, value_name = "NUMBER")]
-    count: Option<u32>,
-    /// Wait until they are ready, and show how far it is; exit code 1 if the template's clones fail
-    #[arg(long)]
-    wait: bool,
-}
-
 /// Commands about a template.
 #[derive(Debug, Subcommand)]
 pub enum Template {
@@ -122,7 +107,7 @@ pub struct OfTemplate {
 pub struct SetTemplate {
     #[command(flatten)]
     of: OfTemplate,
-    /// Below this its refill goes before every other template's
+    /// Below this its refill goes before that of templates that have their own minimum
     #[arg(long, value_name = "NUMBER")]
     min: Option<u32>,
     /// What refill restores
@@ -168,8 +153,21 @@ impl Service {
         body: Option<&Value>,
         words: impl FnOnce(&Value) -> String,
     ) -> anyhow::Result<ExitCode> {
+        self.ask_with_news(method, path, body, &async |_| String::new(), words)
+    }
+
+    /// The same; `news` asks how it is going, while it takes its time.
+    fn ask_with_news(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        news: &impl AsyncFn(&Client) -> String,
+        words: impl FnOnce(&Value) -> String,
+    ) -> anyhow::Result<ExitCode> {
         converse(async {
-            let answer = self.client()?.call(method, path, body).await?;
+            let client = self.client()?;
+            let answer = wait::answer(client.call(method, path, body), async || news(&client).await).await?;
             self.show(&answer, words)?;
             Ok(ExitCode::SUCCESS)
         })
@@ -214,7 +212,7 @@ impl Status {
                     Err(error @ CallError::NoAnswer { .. }) => say::line(&format!("{error}"))?,
                     Err(error) => return Err(error.into()),
                 }
-                Clock::system().sleep(LOOK_EVERY).await;
+                Clock::system().sleep(WATCH_EVERY).await;
             }
         })
     }
@@ -230,11 +228,32 @@ impl Allocate {
             "ttl_seconds": self.ttl,
         });
         let path = format!("/allocate?start={}", !self.no_start);
-        self.service.ask(Method::POST, &path, Some(&body), |it| {
+        let news = async |client: &Client| {
+            let template = client.get(&format!("/templates/{}", self.template)).await.unwrap_or_default();
+            in_line(&template, self.instance.as_deref())
+        };
+        self.service.ask_with_news(Method::POST, &path, Some(&body), &news, |it| {
             let from = if it["allocated_from_pool"] == Value::Bool(true) { "ready" } else { "made for it" };
             format!("{}  {}  on {} ({from})", it["vmid"], text(&it["hostname"]), text(&it["node"]))
         })
     }
+}
+
+/// Where whoever asked stands, if it waits; how many do, if nobody knows its name.
+fn in_line(template: &Value, instance: Option<&str>) -> String {
+    let waiting = template["waiting_count"].as_u64().unwrap_or(0);
+    if waiting == 0 {
+        return String::new();
+    }
+    let waiters = template["waiters"].as_array();
+    let place = instance.and_then(|name| waiters?.iter().position(|it| it["instance_id"] == name));
+    let place = place.map(|place| format!("number {} of ", place + 1)).unwrap_or_default();
+    let trouble = template["backoff"]["reason"].as_str().map(|why| format!("; its clones fail: {why}"));
+    format!(
+        "{place}{waiting} in line, {} being cloned{}",
+        template["creating_count"],
+        trouble.unwrap_or_default()
+    )
 }
 
 impl Leave {
@@ -252,69 +271,6 @@ impl Leave {
         let path = with_query(path, &[("instance_id", self.instance)]);
         self.service.ask(method, &path, None, |it| format!("{}  {}", it["vmid"], text(&it["status"])))
     }
-}
-
-impl Warm {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { service, template, count, wait } = self;
-        converse(async {
-            let client = service.client()?;
-            let path = with_query(&format!("/warm/{template}"), &[("count", count.map(|it| it.to_string()))]);
-            let warming = client.call(Method::POST, &path, None).await?;
-            let words = |it: &Value| {
-                format!("{} clones queued, from {} to {}", it["queued"], it["current"], it["target"])
-            };
-            if !wait {
-                service.show(&warming, words)?;
-                return Ok(ExitCode::SUCCESS);
-            }
-            if !service.json {
-                say::line(&words(&warming))?;
-            }
-            let target = warming["target"].as_u64().unwrap_or(0);
-            filled(&client, &service, template, target).await
-        })
-    }
-}
-
-/// Waits until a template has so many ready containers, and shows how far it is.
-async fn filled(client: &Client, service: &Service, template: Vmid, target: u64) -> anyhow::Result<ExitCode> {
-    let watch = crate::clock::Stopwatch::start();
-    let (mut first, mut shown) = (None, None);
-    loop {
-        let state = client.get(&format!("/templates/{template}")).await?;
-        let ready = state["ready_count"].as_u64().unwrap_or(0);
-        let first = *first.get_or_insert(ready);
-        if ready >= target || nothing_comes(&state) {
-            let done = ready >= target;
-            service.show(&state, table::template)?;
-            return Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-        }
-        if shown != Some(ready) && !service.json {
-            say::line(&progress(ready, target, ready.saturating_sub(first), watch.elapsed()))?;
-            shown = Some(ready);
-        }
-        Clock::system().sleep(LOOK_EVERY / 4).await;
-    }
-}
-
-/// Whether nobody works on more ready containers: the template backs off or is drained, or the pool is at its limit.
-fn nothing_comes(template: &Value) -> bool {
-    let none = |field: &str| template[field].as_u64() == Some(0);
-    template["backoff"].is_object()
-        || template["drained"] == true
-        || (none("queued_clones") && none("creating_count"))
-}
-
-/// `■■□□□ 2 of 5 ready, about 12 s to go`
-fn progress(ready: u64, target: u64, made: u64, took: Duration) -> String {
-    let cells = |count: u64, cell: &str| cell.repeat(usize::try_from(count.min(40)).unwrap_or(40));
-    let missing = target.saturating_sub(ready);
-    let estimate = match made {
-        0 => String::new(),
-        made => format!(", about {:.0} s to go", took.as_secs_f64() / made as f64 * missing as f64),
-    };
-    format!("{}{} {ready} of {target} ready{estimate}", cells(ready, "■"), cells(missing, "□"))
 }
 
 impl Template {
@@ -340,24 +296,4 @@ impl Template {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn progress_is_a_bar_and_an_estimate() {
-        for (ready, target, made, seconds, expected) in [
-            (0, 3, 0, 2, "□□□ 0 of 3 ready"),
-            (1, 3, 1, 4, "■□□ 1 of 3 ready, about 8 s to go"),
-            // What was ready before it began says nothing of how long the rest takes.
-            (4, 5, 2, 6, "■■■■□ 4 of 5 ready, about 3 s to go"),
-            (2, 2, 2, 6, "■■ 2 of 2 ready, about 0 s to go"),
-        ] {
-            assert_eq!(progress(ready, target, made, Duration::from_secs(seconds)), expected);
-        }
-        let wide = progress(0, 1000, 0, Duration::ZERO);
-        assert_eq!(wide.chars().filter(|cell| *cell == '□').count(), 40);
-    }
 }

@@ -13,18 +13,21 @@ mod log;
 mod place;
 mod say;
 mod table;
+mod wait;
+mod warm;
 
 use std::process::ExitCode;
 
 use clap::{Command, Subcommand};
 
-pub use ask::{Allocate, Leave, OfTemplate, Service, SetTemplate, Status, Template, Warm};
+pub use ask::{Allocate, Leave, OfTemplate, Service, SetTemplate, Status, Template};
 pub use complete::{Completions, Man};
 pub use doctor::Doctor;
 pub use events::Events;
 pub use explain::Explain;
 pub use log::{LogCommand, Redact, Repair, Replay};
 pub use place::{DataDir, EnvFile};
+pub use warm::Warm;
 
 /// What an operator can ask for.
 #[derive(Debug, Subcommand)]

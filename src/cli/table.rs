@@ -74,21 +74,27 @@ fn service(service: &Value, head: &Value) -> String {
         words("phase"),
         words("started_at")
     );
-    if service["pve_reachable"] == Value::Bool(false) {
-        let (since, reason) = (words("pve_unreachable_since"), words("pve_reason"));
-        let _ = write!(
-            text,
-            "\n! PVE cannot be reached since {since}: {reason}. `sandbox-pool doctor` says more."
-        );
-    } else if let Some(why) = service["reconcile_reason"].as_str() {
-        let _ = write!(text, "\n! PVE does not show its containers: {why}. `sandbox-pool doctor` says more.");
-    } else if service["reconciled"] == Value::Bool(false) {
-        text += "\n! PVE was not compared with the log yet.";
+    if let Some(trouble) = trouble(service) {
+        let _ = write!(text, "\n! {trouble}");
     }
     if let Some(why) = service["unwritable"].as_str() {
         let _ = write!(text, "\n! The event log cannot be written: {why}. Make space in the data directory.");
     }
     text
+}
+
+/// What keeps the service from PVE, if anything.
+pub(super) fn trouble(service: &Value) -> Option<String> {
+    let words = |field: &str| service[field].as_str().unwrap_or("?");
+    if service["pve_reachable"] == Value::Bool(false) {
+        let (since, reason) = (words("pve_unreachable_since"), words("pve_reason"));
+        Some(format!("PVE cannot be reached since {since}: {reason}. `sandbox-pool doctor` says more."))
+    } else if let Some(why) = service["reconcile_reason"].as_str() {
+        Some(format!("PVE does not show its containers: {why}. `sandbox-pool doctor` says more."))
+    } else {
+        (service["reconciled"] == Value::Bool(false))
+            .then(|| "PVE was not compared with the log yet.".to_owned())
+    }
 }
 
 /// What a person should know of a template, each on a line of its own.

@@ -20,6 +20,7 @@ mod redact;
 mod rights;
 mod simulation;
 mod templates;
+mod terminal;
 mod tidy;
 mod trouble;
 mod webhooks;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use sandbox_pool::domain::ids::Seq;
 use sandbox_pool::domain::state::State;
@@ -153,15 +153,15 @@ fn a_directory_without_a_log_is_said_to_be_one() {
 }
 
 /// A simulated PVE and a service on it, each a process.
-struct Served {
+pub struct Served {
     dir: tempfile::TempDir,
     settings: Vec<(&'static str, String)>,
-    _simulator: Running,
-    _service: Running,
+    pub simulator: Running,
+    pub service: Running,
 }
 
 impl Served {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let (simulator, pve) = Running::simulator(dir.path());
         let mut settings = vec![
@@ -175,17 +175,24 @@ impl Served {
         let (mut service, address) = Running::service(&borrowed(&settings), dir.path());
         settings.push(("POOL_LISTEN", address));
         service.until_it_logs("CloneSucceeded");
-        Self { dir, settings, _simulator: simulator, _service: service }
+        Self { dir, settings, simulator, service }
     }
 
-    /// Runs a command with the service's own settings.
+    /// A command with the service's own settings.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = program(&borrowed(&self.settings), self.dir.path());
+        command.args(arguments);
+        command
+    }
+
+    /// Runs one to its end.
     fn run(&self, arguments: &[&str]) -> Output {
-        program(&borrowed(&self.settings), self.dir.path()).args(arguments).output().expect("an end")
+        self.command(arguments).output().expect("an end")
     }
 
     /// The JSON that a command answers with.
     #[track_caller]
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub fn json(&self, arguments: &[&str]) -> Value {
         let output = self.run(arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}{}", said(&output), text(&output));
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(&output)))

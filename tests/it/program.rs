@@ -29,8 +29,7 @@ pub struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
     }
 }
 
@@ -81,6 +80,12 @@ impl Running {
         let mut service = Self::start(command);
         let lines = service.until_it_logs("serving on http://");
         (service, address_in(lines.last().expect("a line")))
+    }
+
+    /// Ends it as a crash does.
+    pub fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Sends it a signal.
