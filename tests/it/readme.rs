@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use sandbox_pool::config::docs;
+use sandbox_pool::http::codes::Code;
 
 const BEGIN: &str = "<!-- settings: written by `UPDATE=1 cargo test`, do not edit -->\n";
 const END: &str = "<!-- end of settings -->\n";
@@ -43,6 +44,19 @@ fn every_command_in_a_readme_is_run_or_says_why_not() {
         }
     }
     assert!(run >= 5, "{run} blocks are run");
+}
+
+/// Whoever gets a problem finds its word, and what to do.
+#[test]
+fn every_problem_is_among_the_symptoms() {
+    let readme =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");
+    let rows: Vec<_> = readme.lines().filter(|line| line.starts_with("| ")).collect();
+    for code in Code::ALL {
+        let word = format!("`{}`", code.as_str());
+        let symptom = |row: &&str| row.split(" | ").next().is_some_and(|symptom| symptom.contains(&word));
+        assert_eq!(rows.iter().copied().filter(symptom).count(), 1, "rows of {word}");
+    }
 }
 
 #[test]
