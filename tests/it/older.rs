@@ -32,8 +32,9 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     files.map(named).filter(is_log).map(|(name, path)| (name, fs::read(path).expect("a file"))).collect()
 }
 
-fn settings(dir: &TempDir) -> [(&'static str, String); 3] {
+fn settings(dir: &TempDir) -> [(&'static str, String); 4] {
     [
+        ("POOL_LISTEN", "127.0.0.1:0".to_owned()),
         ("PVE_API_URL", "http://127.0.0.1:1".to_owned()),
         ("PVE_API_TOKEN", "a@pve!b=c".to_owned()),
         ("POOL_DATA_DIR", dir.path().display().to_string()),
