@@ -29,7 +29,6 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 
 /// Files that are longer than the rest, and why.
 const LONG: &[(&str, &str)] = &[
-    ("src/domain/apply.rs", "one total fold over all events"),
     ("src/domain/command.rs", "all that can be asked and seen, in one list"),
     ("src/domain/event.rs", "the catalogue of events, in one list"),
     ("src/domain/state.rs", "all that is known, in one list"),
