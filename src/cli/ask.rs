@@ -239,21 +239,29 @@ impl Allocate {
     }
 }
 
-/// Where whoever asked stands, if it waits; how many do, if nobody knows its name.
+/// Where whoever asked stands, if it waits, and for about how long; how many wait, if nobody knows its name.
 fn in_line(template: &Value, instance: Option<&str>) -> String {
     let waiting = template["waiting_count"].as_u64().unwrap_or(0);
     if waiting == 0 {
         return String::new();
     }
-    let waiters = template["waiters"].as_array();
-    let place = instance.and_then(|name| waiters?.iter().position(|it| it["instance_id"] == name));
-    let place = place.map(|place| format!("number {} of ", place + 1)).unwrap_or_default();
-    let trouble = template["backoff"]["reason"].as_str().map(|why| format!("; its clones fail: {why}"));
-    format!(
-        "{place}{waiting} in line, {} being cloned{}",
-        template["creating_count"],
-        trouble.unwrap_or_default()
-    )
+    let clones = &template["creating_count"];
+    let mut text = format!("{waiting} in line, {clones} being cloned");
+    let place = instance.and_then(|name| {
+        template["waiters"].as_array()?.iter().zip(1..).find(|(it, _)| it["instance_id"] == name)
+    });
+    if let Some((_, place)) = place {
+        text = format!("number {place} of {text}");
+        // The clone that is under way for the first has a part of it behind itself already.
+        if let Some(clone) = table::duration(&template["clone_ms"]) {
+            let start = table::duration(&template["start_ms"]).unwrap_or_default();
+            text += &wait::to_go(clone * place + start);
+        }
+    }
+    if let Some(why) = template["backoff"]["reason"].as_str() {
+        text = format!("{text}; its clones fail: {why}");
+    }
+    text
 }
 
 impl Leave {
@@ -296,4 +304,30 @@ impl Template {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_is_told_its_place_and_about_how_long() {
+        let mut template = json!({
+            "waiting_count": 3,
+            "creating_count": 1,
+            "waiters": [{"instance_id": "a"}, {"instance_id": "b"}, {"instance_id": "c"}],
+        });
+        assert_eq!(in_line(&template, Some("b")), "number 2 of 3 in line, 1 being cloned");
+        template["clone_ms"] = json!(5000);
+        template["start_ms"] = json!(2000);
+        assert_eq!(
+            in_line(&template, Some("b")),
+            "number 2 of 3 in line, 1 being cloned, about 12 seconds to go"
+        );
+        assert_eq!(in_line(&template, Some("z")), "3 in line, 1 being cloned", "it is being started");
+        assert_eq!(in_line(&template, None), "3 in line, 1 being cloned");
+        template["backoff"] = json!({"reason": "no space left"});
+        assert!(in_line(&template, None).ends_with("; its clones fail: no space left"));
+        assert_eq!(in_line(&json!({"waiting_count": 0}), Some("a")), "");
+    }
 }

@@ -1,6 +1,7 @@
 //! The pool at a glance, from the JSON that `GET /status` answers: the same for a running service and for a log.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -57,6 +58,10 @@ pub(super) fn template(template: &Value) -> String {
         template["allocated_count"],
         template["waiting_count"],
     );
+    if let (Some(clone), Some(start)) = (duration(&template["clone_ms"]), duration(&template["start_ms"])) {
+        let (clone, start) = (clone.as_secs_f64(), start.as_secs_f64());
+        let _ = write!(text, "\n  a clone takes about {clone:.1} s, a start {start:.1} s");
+    }
     text += &remarks(template);
     for container in template["containers"].as_array().into_iter().flatten() {
         let words = |field: &str| container[field].as_str().unwrap_or("").to_owned();
@@ -81,6 +86,11 @@ fn service(service: &Value, head: &Value) -> String {
         let _ = write!(text, "\n! The event log cannot be written: {why}. Make space in the data directory.");
     }
     text
+}
+
+/// A number of milliseconds, where there is one.
+pub(super) fn duration(milliseconds: &Value) -> Option<Duration> {
+    milliseconds.as_u64().map(Duration::from_millis)
 }
 
 /// What keeps the service from PVE, if anything.

@@ -35,12 +35,11 @@ pub(super) async fn answer<T>(answer: impl Future<Output = T>, news: impl AsyncF
     }
 }
 
-/// `■■■□□ 3 of 5 ready, about 12 seconds to go`, where so many are ready already.
-pub(super) fn bar(ready: u64, target: u64) -> ProgressBar {
+/// `■■■□□ 3 of 5 ready, about 12 seconds to go`, where so many are ready already, and one takes so long.
+pub(super) fn bar(ready: u64, target: u64, one: Option<Duration>) -> ProgressBar {
     let left = move |state: &ProgressState, text: &mut dyn Write| {
-        let left =
-            left(state.pos().saturating_sub(ready), target.saturating_sub(state.pos()), state.elapsed());
-        let _ = left.map(|left| write!(text, ", about {} to go", HumanDuration(left)));
+        let (made, missing) = (state.pos().saturating_sub(ready), target.saturating_sub(state.pos()));
+        let _ = text.write_str(&left(made, missing, state.elapsed(), one).map(to_go).unwrap_or_default());
     };
     let bar = ProgressBar::new(target).with_position(ready);
     let bar = bar.with_style(style("{bar:20} {pos} of {len} ready{left}{wide_msg}").with_key("left", left));
@@ -48,14 +47,22 @@ pub(super) fn bar(ready: u64, target: u64) -> ProgressBar {
     bar
 }
 
+/// `, about 12 seconds to go`
+pub(super) fn to_go(left: Duration) -> String {
+    format!(", about {} to go", HumanDuration(left))
+}
+
 fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     style.progress_chars("■□")
 }
 
-/// How long the rest takes, by how long those took that were made; what was there before says nothing of it.
-fn left(made: u64, missing: u64, took: Duration) -> Option<Duration> {
-    (made > 0).then(|| took.mul_f64(missing as f64 / made as f64))
+/// How long the rest takes, by how long those took that were made; before there are any, by how long one takes.
+fn left(made: u64, missing: u64, took: Duration, one: Option<Duration>) -> Option<Duration> {
+    match made {
+        0 => one.map(|one| one.mul_f64(missing as f64)),
+        made => Some(took.mul_f64(missing as f64 / made as f64)),
+    }
 }
 
 #[cfg(test)]
@@ -64,9 +71,14 @@ mod tests {
 
     #[test]
     fn what_is_left_takes_as_long_as_what_was_made() {
-        for (made, missing, seconds, expected) in [(0, 3, 2, None), (1, 2, 4, Some(8)), (2, 0, 6, Some(0))] {
-            let expected = expected.map(Duration::from_secs);
-            assert_eq!(left(made, missing, Duration::from_secs(seconds)), expected);
+        for (made, missing, took, one, expected) in [
+            (0, 3, 2, None, None),
+            (0, 3, 2, Some(5), Some(15)),
+            (1, 2, 4, Some(5), Some(8)),
+            (2, 0, 6, None, Some(0)),
+        ] {
+            let (one, expected) = (one.map(Duration::from_secs), expected.map(Duration::from_secs));
+            assert_eq!(left(made, missing, Duration::from_secs(took), one), expected);
         }
     }
 }

@@ -56,7 +56,7 @@ async fn filled(client: &Client, template: Vmid, target: u64) -> anyhow::Result<
         let pool = client.get("/status?containers=false").await?;
         let state = &pool["templates"][template.to_string()];
         let ready = state["ready_count"].as_u64().unwrap_or(0);
-        let bar = bar.get_or_insert_with(|| wait::bar(ready, target));
+        let bar = bar.get_or_insert_with(|| wait::bar(ready, target, table::duration(&state["clone_ms"])));
         bar.set_position(ready);
         bar.set_message(table::trouble(&pool["service"]).map(|it| format!("; {it}")).unwrap_or_default());
         if ready >= target || nothing_comes(state) {

@@ -76,7 +76,7 @@ fn whoever_fills_a_pool_sees_how_far_it_is() {
     let served = Served::start();
     let mut terminal = Terminal::of(served.command(&["warm", "9009", "--count", "3", "--wait"]));
     terminal.until("2 clones queued, from 1 to 3");
-    terminal.until("1 of 3 ready");
+    terminal.until("1 of 3 ready, about ");
     terminal.until("2 of 3 ready, about ");
     let (shown, code) = terminal.end();
     assert!(shown.contains("Template 9009: 3 ready of 1"), "{shown:?}");
@@ -86,7 +86,7 @@ fn whoever_fills_a_pool_sees_how_far_it_is() {
         served.json(&["allocate", "9009", "--no-start", "--json"]);
     }
     let mut terminal = Terminal::of(served.command(&["allocate", "9009", "--instance", "late"]));
-    terminal.until("number 1 of 1 in line, 1 being cloned");
+    terminal.until("number 1 of 1 in line, 1 being cloned, about ");
     let (shown, code) = terminal.end();
     assert!(shown.contains("late  on pve1 (made for it)"), "{shown:?}");
     assert_eq!(code, Some(0));
@@ -105,7 +105,7 @@ fn a_pool_that_will_not_be_full_says_why_and_is_waited_for_no_longer() {
     let mut served = Served::start();
     served.simulator.end();
     let mut terminal = Terminal::of(served.command(&["warm", "9009", "--count", "3", "--wait"]));
-    terminal.until("1 of 3 ready; PVE cannot be reached since ");
+    terminal.until("to go; PVE cannot be reached since ");
     served.json(&["template", "drain", "9009", "--json"]);
     let (shown, code) = terminal.end();
     assert!(shown.contains("it is drained"), "{shown:?}");

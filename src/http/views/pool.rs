@@ -117,6 +117,12 @@ pub struct TemplateStatus {
     /// The node that it is on, once known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// Milliseconds that a clone takes, by the last ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clone_ms: Option<u64>,
+    /// Milliseconds that a start takes, by the last ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_ms: Option<u64>,
     /// Its clones fail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff: Option<BackoffView>,
@@ -306,6 +312,8 @@ impl TemplateStatus {
             queue: template.queue.iter().take(SHOWN).map(QueuedView::of).collect(),
             drained: template.drained,
             node: template.node.as_ref().map(|node| node.0.clone()),
+            clone_ms: template.clone_ms,
+            start_ms: template.start_ms,
             backoff: template.backoff.as_ref().map(|backoff| BackoffView {
                 reason: backoff.fault.message.clone(),
                 code: backoff.fault.kind.code(),
