@@ -6,25 +6,34 @@ set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-deploy/install.sh [OPTION]...
+sudo deploy/install.sh [OPTION]...
 
-  --pve-url URL       Address of the PVE API [default: https://127.0.0.1:8006 on a PVE node]
+Installs sandbox-pool as a service, or upgrades it: what is set and known already is kept. At a terminal it asks for
+what it needs and was not given.
+
+  --pve-url URL       Address of the PVE API, https://NODE:8006 [default: the one in the settings, else
+                      https://127.0.0.1:8006 on a PVE node]
   --pve-token TOKEN   API token, USER@REALM!ID=SECRET; better in the variable PVE_API_TOKEN, since every user of
-                      the machine sees arguments [default: on a PVE node a user and a token are made]
+                      the machine sees arguments [default: the one in the settings, else on a PVE node a user
+                      and a token are made]
   --templates LIST    VMIDs of the templates to fill, separated by commas [default: every container template of
                       this cluster is allowed to the token, none is filled before it is asked for]
-  --pool-size NUMBER  Ready containers to keep for each template [default: 5]
+  --pool-size NUMBER  Ready containers to keep for each template [default: as set, else 5]
   --install-dir DIR   Where the program goes [default: where it is already, else /usr/local/bin]
   --binary PATH       The program, as `cargo build --release` made it [default: target/release/sandbox-pool]
-  --skip-caddy        Say nothing about Caddy
+  --skip-caddy        Do not say how callers on other machines get here, where Caddy is installed; Caddy's own
+                      files are never changed
   --dry-run           Show what would be done, and do nothing
   --uninstall         Remove program and unit; settings, event log and what is at PVE stay
-  --root DIR          Put files below DIR, as for a package or a test
+  --root DIR          Put files below DIR, as for a test; users, services and PVE are this machine's all the same
   --help              Show this
+
+Variables, where the option is not given: PVE_API_URL (--pve-url), PVE_API_TOKEN (--pve-token), POOL_TARGET_SIZE
+(--pool-size). sudo hands them on with --preserve-env=PVE_API_URL,PVE_API_TOKEN,POOL_TARGET_SIZE.
 TEXT
 }
 
-pve_url='' pve_token=${PVE_API_TOKEN:-} templates='' pool_size='' install_dir='' binary=''
+pve_url=${PVE_API_URL:-} pve_token=${PVE_API_TOKEN:-} templates='' pool_size=${POOL_TARGET_SIZE:-} install_dir='' binary=''
 skip_caddy=no dry_run=no uninstall=no root=''
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -33,8 +42,15 @@ user=warm@pve token_id=svc pool=warm
 say() { printf '%s\n' "$*"; }
 fail() {
     printf 'install.sh: %s\n' "$*" >&2
+    told=yes
     exit 1
 }
+# A command that failed has said why; this is what to do then.
+ended() {
+    [[ $1 == 0 || ${told:-no} == yes ]] ||
+        printf 'install.sh: stopped by the error above; mend it and run this again: what is done stays\n' >&2
+}
+trap 'ended $?' EXIT
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # Runs what changes something, or shows it.
@@ -73,10 +89,10 @@ read_arguments() {
         *) fail "there is no $name; --help lists what there is" ;;
         esac
     done
-    [[ $pool_size =~ ^[0-9]*$ ]] || fail "--pool-size wants a number, not $pool_size"
-    [[ $templates =~ ^([0-9]+(,[0-9]+)*)?$ ]] || fail "--templates wants VMIDs separated by commas, not $templates"
+    [[ $pool_size =~ ^[0-9]*$ ]] || fail "--pool-size wants a number such as 5, not $pool_size"
+    [[ $templates =~ ^([0-9]+(,[0-9]+)*)?$ ]] || fail "--templates wants VMIDs, such as 9009 or 9009,9010, not $templates"
     find_place
-    [[ $install_dir == /* ]] || fail "--install-dir wants a path from /, not $install_dir"
+    [[ $install_dir == /* ]] || fail "--install-dir wants a path from /, such as /usr/local/bin, not $install_dir"
 }
 
 settings() { printf '%s/etc/sandbox-pool/env' "$root"; }
@@ -102,11 +118,13 @@ setting() {
         sed -E "s/[[:space:]]+\$//; s/^\"(.*)\"\$/\\1/; s/^'(.*)'\$/\\1/"
 }
 
-# `ask QUESTION [FLAG OF read]`
+# `ask QUESTION [FLAG OF read]`: nothing where nobody can answer.
 ask() {
-    local answer
-    [[ -t 0 ]] || return 1
-    read -r ${2:+"$2"} -p "$1" answer
+    local answer=''
+    [[ -t 0 ]] || return 0
+    read -r ${2:+"$2"} -p "$1" answer || true
+    # What is not shown has no end of the line either.
+    [[ -z ${2:-} ]] || echo >&2
     printf '%s' "$answer"
 }
 
@@ -115,9 +133,10 @@ on_pve_node() { have pveum && have pveversion; }
 find_url() {
     [[ -n $pve_url ]] || pve_url=$(setting PVE_API_URL)
     [[ -n $pve_url ]] || ! on_pve_node || pve_url=https://127.0.0.1:8006
-    [[ -n $pve_url ]] || pve_url=$(ask 'Address of the PVE API (https://pve:8006): ') ||
-        fail "this is no PVE node: give --pve-url https://NODE:8006"
-    [[ $pve_url =~ ^https?:// ]] || fail "--pve-url wants https://NODE:8006, not $pve_url"
+    [[ -n $pve_url ]] || pve_url=$(ask 'Address of the PVE API (https://NODE:8006): ')
+    [[ -n $pve_url ]] || fail "this is no PVE node, and no address of one was given: --pve-url https://NODE:8006"
+    [[ $pve_url =~ ^https?:// ]] ||
+        fail "the address of PVE looks like https://NODE:8006, not '$pve_url': give another with --pve-url"
 }
 
 find_token() {
@@ -126,16 +145,15 @@ find_token() {
         # It was installed by hand, and stays where systemd alone reads it.
         pve_token=$(<"$(credential)") kept_apart=yes
     fi
-    if [[ -n $pve_token ]]; then
-        [[ $pve_token == *@*!*=* ]] || fail "the token must look like USER@REALM!ID=SECRET"
-        return
-    fi
-    if on_pve_node; then
+    if [[ -z $pve_token ]] && on_pve_node; then
         make_token
         return
     fi
-    pve_token=$(ask 'API token (USER@REALM!ID=SECRET; it is not shown): ' -s) ||
-        fail "this is no PVE node: make a token there (the README lists the commands) and set PVE_API_TOKEN"
+    [[ -n $pve_token ]] || pve_token=$(ask 'API token (USER@REALM!ID=SECRET; it is not shown): ' -s)
+    [[ -n $pve_token ]] || fail "this is no PVE node, and no token was given: make one on a node, the README lists the commands, and then
+  read -rs PVE_API_TOKEN && export PVE_API_TOKEN && sudo --preserve-env=PVE_API_TOKEN $0 --pve-url $pve_url"
+    [[ $pve_token == *@*!*=* ]] ||
+        fail "this is no API token: one looks like USER@REALM!ID=SECRET; see PVE_API_TOKEN, --pve-token and $(settings)"
 }
 
 # --- at PVE -----------------------------------------------------------------------------------------------------
@@ -214,24 +232,22 @@ make_token() {
     else
         made=$(pveum user token add "$user" "$token_id" --privsep 1 --output-format json)
         made=$(sed -n 's/.*"value" *: *"\([^"]*\)".*/\1/p' <<<"$made" | head -n 1)
-        [[ -n $made ]] || fail "pveum made a token and did not show its secret: make one by hand and set PVE_API_TOKEN"
+        [[ -n $made ]] || fail "pveum made a token and did not show its secret: make one by hand (the README lists the commands) and set PVE_API_TOKEN"
         pve_token="$user!$token_id=$made"
     fi
-    own_token=yes
 }
 
 # --- here -------------------------------------------------------------------------------------------------------
 
 find_binary() {
     local built
-    [[ -z $binary ]] || {
-        [[ -f $binary ]] || fail "there is no $binary; \`cargo build --release\` makes target/release/sandbox-pool"
-        return 0
-    }
     for built in "$here/../target/release/sandbox-pool" "$here/sandbox-pool"; do
-        [[ -f $built ]] && binary=$built && return
+        [[ -n $binary || ! -f $built ]] || binary=$built
     done
-    fail "the program is not built: run \`cargo build --release\`, or give --binary PATH"
+    [[ -n $binary ]] || fail "the program is not built: run \`cargo build --release --locked\`, or give --binary PATH"
+    [[ -f $binary ]] || fail "there is no $binary; \`cargo build --release --locked\` makes target/release/sandbox-pool"
+    "$binary" --version >/dev/null ||
+        fail "$binary does not run on this machine: build it here, or without glibc as deploy/README.md shows"
 }
 
 install_program() {
@@ -303,7 +319,9 @@ write_settings() {
     [[ ${kept_apart:-no} == yes ]] || set_setting PVE_API_TOKEN "$pve_token" "$new"
     [[ -z $pool_size ]] || set_setting POOL_TARGET_SIZE "$pool_size" "$new"
     [[ -z $templates ]] || set_setting POOL_TEMPLATES "$templates" "$new"
-    [[ ${own_token:-no} == no ]] || set_setting PVE_RESOURCE_POOL "$pool" "$new"
+    # That token may do something only with the containers of this resource pool.
+    [[ $pve_token != "$user!$token_id="* ]] || grep -q '^PVE_RESOURCE_POOL=' "$new" ||
+        set_setting PVE_RESOURCE_POOL "$pool" "$new"
     if [[ -f $file ]] && cmp -s "$new" "$file"; then
         rm -f "$new"
         chmod 0600 "$file"
@@ -337,13 +355,12 @@ write_unit() {
 }
 
 start_service() {
+    local verb=start
     run systemctl daemon-reload
     run systemctl enable sandbox-pool.service
-    if [[ ${changed:-no} == yes ]]; then
-        run systemctl restart sandbox-pool.service
-    else
-        run systemctl start sandbox-pool.service
-    fi
+    [[ ${changed:-no} == no ]] || verb=restart
+    run systemctl $verb sandbox-pool.service ||
+        fail "it does not start: journalctl -u sandbox-pool -n 50 says why, and sudo sandbox-pool doctor what mends it"
 }
 
 check_health() {
@@ -357,19 +374,26 @@ check_health() {
     # It knows by the settings where the service listens and which token it wants.
     for tries in {1..30}; do
         if "$program" status --json --env-file "$(settings)" >/dev/null 2>&1; then
-            say "sandbox-pool serves; the pool at a glance: sandbox-pool status"
+            say "sandbox-pool serves. The pool at a glance: sudo sandbox-pool status; for cmux: PVE_POOL_URL=http://$(listens)"
             return
         fi
         [[ $tries == 30 ]] || sleep "${HEALTH_PAUSE:-1}"
     done
     "$program" status --env-file "$(settings)" >&2 || true
-    fail "it does not answer: journalctl -u sandbox-pool -n 50; sandbox-pool doctor"
+    fail "it does not answer: journalctl -u sandbox-pool -n 50 says why, and sudo sandbox-pool doctor what mends it"
+}
+
+listens() {
+    local address
+    address=$(setting POOL_LISTEN)
+    printf '%s' "${address:-127.0.0.1:8007}"
 }
 
 hint_at_caddy() {
     [[ $skip_caddy == no ]] || return 0
     if have caddy || [[ -f $root/etc/caddy/Caddyfile ]]; then
-        say "for callers on other machines: put $here/Caddyfile into /etc/caddy/Caddyfile, set POOL_API_TOKEN, and run: caddy reload"
+        say "for callers on other machines: set POOL_API_TOKEN, take what $here/Caddyfile has over into"
+        say "  /etc/caddy/Caddyfile, give Caddy the token as it says there, and run: systemctl restart caddy"
     fi
 }
 
@@ -377,7 +401,7 @@ remove() {
     local file kind
     # The original's unit has the same name.
     if [[ -e $(unit service) ]] && ! grep -q '^ExecStart=/.*/sandbox-pool serve' "$(unit service)"; then
-        fail "$(unit service) is not the unit of this program: nothing is removed"
+        fail "$(unit service) is another program's: nothing is removed; systemctl cat sandbox-pool shows whose it is"
     fi
     # The socket first, or the next request would start the service again.
     for kind in socket service; do
@@ -400,13 +424,13 @@ main() {
         remove
         return
     fi
+    have systemctl || [[ $dry_run == yes ]] || fail "there is no systemctl here: run it on a machine with systemd"
     find_binary
     find_url
     find_token
     # What the token may do follows the templates that are there now.
     if on_pve_node && [[ $pve_token == "$user!$token_id="* ]]; then
         make_roles
-        own_token=yes
     fi
     make_user
     install_program
