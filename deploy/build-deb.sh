@@ -22,4 +22,6 @@ mkdir -p "$made/man"
 for shell in bash zsh fish; do
     "$program" completions "$shell" >"$made/completions.$shell"
 done
+# One is there to be installed, not each that was ever made.
+rm -f target/debian/sandbox-pool_*.deb
 cargo deb --no-build --profile "$profile" --locked "$@"

@@ -152,7 +152,7 @@ find_token() {
     [[ -n $pve_token ]] || pve_token=$(ask 'API token (USER@REALM!ID=SECRET; it is not shown): ' -s)
     [[ -n $pve_token ]] || fail "this is no PVE node, and no token was given: make one on a node, the README lists the commands, and then
   read -rs PVE_API_TOKEN && export PVE_API_TOKEN && sudo --preserve-env=PVE_API_TOKEN $0 --pve-url $pve_url"
-    [[ $pve_token == *@*!*=* ]] ||
+    [[ $pve_token == ?*@?*!?*=?* ]] ||
         fail "this is no API token: one looks like USER@REALM!ID=SECRET; see PVE_API_TOKEN, --pve-token and $(settings)"
 }
 
