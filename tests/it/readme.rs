@@ -23,10 +23,11 @@ fn the_settings_in_the_readme_are_those_of_the_program() {
     assert_eq!(settings, made, "run `UPDATE=1 cargo test readme`");
 }
 
-/// Each block of commands stands right below a comment that says who runs it.
+/// Each block of commands stands right below a comment that says who runs it; `.ci/chroot` runs it by its name.
 #[test]
 fn every_command_in_a_readme_is_run_or_says_why_not() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let chroot = fs::read_to_string(root.join(".ci/chroot")).expect(".ci/chroot");
     let mut run = 0;
     for name in ["README.md", "deploy/README.md"] {
         let readme = fs::read_to_string(root.join(name)).expect("a README");
@@ -37,6 +38,13 @@ fn every_command_in_a_readme_is_run_or_says_why_not() {
             let comment = comment.unwrap_or_else(|| panic!("{name}:{}: who runs this block?", at + 1));
             let (how, what) = comment.split_once(": ").unwrap_or((comment, ""));
             match how.strip_prefix("run by ") {
+                Some(".ci/chroot") => {
+                    let block = what.split(',').next().unwrap_or_default();
+                    assert!(
+                        chroot.contains(&format!("block {block} {name}")),
+                        "{name}:{at}: nobody runs {block}"
+                    );
+                }
                 Some(script) => assert!(root.join(script).exists(), "{name}:{at}: there is no {script}"),
                 None if how == "run" => run += 1,
                 None => assert!(how.starts_with("not run") && !what.is_empty(), "{name}:{at}: {comment}"),
