@@ -15,8 +15,9 @@ use super::reply::{Done, Halt, data};
 const STATS_LAST: Duration = Duration::from_mins(5);
 
 impl Model {
-    pub(super) fn version() -> Value {
-        data(json!({ "version": "9.2.11", "release": "9.2", "repoid": "14a22df3" }))
+    pub(super) fn version(&self) -> Value {
+        let release = self.version.split(['.', '-']).take(2).collect::<Vec<_>>().join(".");
+        data(json!({ "version": self.version, "release": release, "repoid": "14a22df3" }))
     }
 
     pub(super) fn node_list(&self, context: &Context) -> Value {

@@ -29,6 +29,7 @@ pub struct Model {
     pub(super) rng: fastrand::Rng,
     pub(super) durations: Durations,
     pub(super) entry: String,
+    pub(super) version: String,
     pub(super) front_end_up: bool,
     pub(super) quorate: bool,
     pub(super) nodes: BTreeMap<String, Node>,
@@ -97,6 +98,7 @@ impl Model {
             rng: fastrand::Rng::with_seed(seed),
             durations: Durations::default(),
             entry: entry.to_owned(),
+            version: "9.2.11".to_owned(),
             front_end_up: true,
             quorate: true,
             nodes: BTreeMap::from([(entry.to_owned(), Node::default())]),
@@ -208,7 +210,7 @@ impl Model {
         self.check_access(context)?;
         routes::check(&context.routed, &context.params)?;
         match context.routed.route {
-            Route::Version => Ok(Self::version()),
+            Route::Version => Ok(self.version()),
             Route::Nodes => Ok(self.node_list(context)),
             Route::Resources => Ok(self.resources(context)),
             Route::NextId => self.next_id(context),

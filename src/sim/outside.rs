@@ -27,6 +27,11 @@ impl Model {
         }
     }
 
+    /// Has it be another release of PVE; only what it says of itself is that one's.
+    pub fn set_version(&mut self, version: &str) {
+        version.clone_into(&mut self.version);
+    }
+
     /// Adds an empty resource pool.
     pub fn add_pool(&mut self, name: &str) {
         self.pools.entry(name.to_owned()).or_default();

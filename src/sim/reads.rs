@@ -156,19 +156,20 @@ impl Model {
     fn storage_row(&self, name: &str, node: &str) -> Option<Map<String, Value>> {
         let storage = self.storages.get(name).filter(|storage| storage.is_on(node))?;
         let total = 256 * GIB;
-        let used = if storage.full { total } else { total / 4 };
-        let (total, used) = if storage.enabled { (total, used) } else { (0, 0) };
+        let used = if storage.full { total } else { total - storage.free };
+        let active = storage.enabled && storage.active;
+        let (total, used) = if active { (total, used) } else { (0, 0) };
         Some(object(json!({
             "storage": name,
             "type": storage.kind,
             "content": storage.content,
             "enabled": u8::from(storage.enabled),
-            "active": u8::from(storage.enabled),
+            "active": u8::from(active),
             "shared": u8::from(storage.shared),
             "total": total,
             "used": used,
             "avail": total - used,
-            "used_fraction": if storage.full { 1.0 } else { 0.25 },
+            "used_fraction": if total > 0 { used as f64 / total as f64 } else { 0.0 },
         })))
     }
 }

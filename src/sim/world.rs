@@ -104,8 +104,12 @@ pub struct Storage {
     pub linkable: bool,
     /// Not disabled in the cluster's configuration.
     pub enabled: bool,
+    /// Its nodes reach it.
+    pub active: bool,
     /// It has no space left.
     pub full: bool,
+    /// Bytes left on it, unless it is full.
+    pub free: u64,
     /// All nodes see the same volumes.
     pub shared: bool,
     /// Nodes that have it; all, if `None`.
@@ -120,7 +124,9 @@ impl Storage {
             content: "images,rootdir".to_owned(),
             linkable: true,
             enabled: true,
+            active: true,
             full: false,
+            free: 192 << 30,
             shared: false,
             nodes: None,
         }
