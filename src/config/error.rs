@@ -53,10 +53,17 @@ impl fmt::Display for ConfigErrors {
 
 /// Something that works but may not be what was meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning(pub String);
+pub struct Warning {
+    /// The setting's variable; none if what was given is no setting.
+    pub setting: Option<&'static str>,
+    /// What is so.
+    pub text: String,
+    /// Why that matters; none if a default or a rule holds as it is documented, which is only worth knowing.
+    pub why: Option<&'static str>,
+}
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.text.fmt(f)
     }
 }

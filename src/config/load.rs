@@ -59,8 +59,10 @@ fn pve(reader: &mut Reader<'_>) -> Option<PveConfig> {
     let verify = reader.switch("PVE_VERIFY_TLS");
     if !verify {
         reader.warn(
+            "PVE_VERIFY_TLS",
             "PVE_VERIFY_TLS=false: whoever answers in PVE's place gets its token; PVE_CA_FILE or \
              PVE_FINGERPRINT makes verifying possible",
+            "who has the token may do with the pool's containers whatever the pool may",
         );
     }
     let ca = ca(reader);
@@ -149,10 +151,11 @@ fn http(reader: &mut Reader<'_>) -> HttpConfig {
     let max_connections = reader.number("POOL_MAX_CONNECTIONS", 1..=1_000_000);
     let max_streams = reader.number("POOL_MAX_STREAMS", 0..=1_000_000);
     if max_streams >= max_connections {
-        reader.warn(format!(
+        let text = format!(
             "POOL_MAX_STREAMS={max_streams} is not below POOL_MAX_CONNECTIONS={max_connections}: event streams \
              can keep every other caller out",
-        ));
+        );
+        reader.warn("POOL_MAX_STREAMS", text, "who is kept out gets no sandbox");
     }
     HttpConfig {
         api_tokens,
@@ -176,9 +179,9 @@ pub(super) fn tokens(reader: &mut Reader<'_>, name: &'static str, file_name: &'s
         let expected = "tokens of visible ASCII characters, separated by commas or lines";
         reader.refuse(name, Some(hidden(origin)), expected);
     } else if tokens.iter().any(|token| token.len() < GOOD_TOKEN_BYTES) {
-        reader.warn(format!(
-            "{name} has a token of less than {GOOD_TOKEN_BYTES} characters, which can be guessed"
-        ));
+        let text =
+            format!("{name} has a token of less than {GOOD_TOKEN_BYTES} characters, which can be guessed");
+        reader.warn(name, text, "who guesses it may do what its holder may");
     }
     tokens.into_iter().map(Secret::new).collect()
 }
@@ -198,9 +201,10 @@ fn listen(reader: &mut Reader<'_>, http: &HttpConfig) -> Option<SocketAddr> {
         reader.refuse("POOL_LISTEN", given, WAYS_TO_LISTEN);
         return None;
     }
-    reader.warn(format!(
+    let text = format!(
         "everybody who reaches {listen} may take and destroy containers of the pool: no POOL_API_TOKEN"
-    ));
+    );
+    reader.warn("POOL_ALLOW_UNAUTHENTICATED", text, "somebody's work may be destroyed by a stranger");
     Some(listen)
 }
 
@@ -249,10 +253,11 @@ fn log(reader: &mut Reader<'_>) -> LogConfig {
     let retention_days = reader.number("LOG_RETENTION_DAYS", 0..=36_500);
     let retention_bytes = reader.bytes("LOG_RETENTION_BYTES", 0);
     if (1..segment_bytes).contains(&retention_bytes) {
-        reader.warn(format!(
+        let text = format!(
             "LOG_RETENTION_BYTES={retention_bytes} is less than LOG_SEGMENT_BYTES={segment_bytes}: the file being \
              written is always kept",
-        ));
+        );
+        reader.warn("LOG_RETENTION_BYTES", text, "the log takes more of the disk than it was meant to");
     }
     LogConfig {
         segment_bytes,
@@ -277,7 +282,8 @@ fn webhooks(reader: &mut Reader<'_>) -> WebhookConfig {
             None
         }
         (None, Some(_)) => {
-            reader.warn("WEBHOOK_SECRET has no effect without WEBHOOK_URL");
+            let text = "WEBHOOK_SECRET has no effect without WEBHOOK_URL";
+            reader.warn("WEBHOOK_URL", text, "no event is sent to where it was meant to go");
             None
         }
         (None, None) => None,

@@ -50,18 +50,31 @@ fn sizes(reader: &mut Reader<'_>) -> Sizes {
         Sizes { min: size("POOL_MIN_SIZE"), target: size("POOL_TARGET_SIZE"), max: size("POOL_MAX_SIZE") };
     let ruled = given.around_target();
     if ruled.min != given.min {
-        reader.warn(format!(
+        let is_given = reader.given("POOL_MIN_SIZE").is_some();
+        let text = format!(
             "POOL_MIN_SIZE is lowered from {} to {}, because POOL_TARGET_SIZE is {}",
             given.min, ruled.min, given.target,
-        ));
+        );
+        yields(reader, "POOL_MIN_SIZE", is_given, text);
     }
     if ruled.max != given.max {
-        reader.warn(format!(
+        let is_given = reader.given("POOL_MAX_SIZE").is_some();
+        let text = format!(
             "POOL_MAX_SIZE is raised from {} to {}, because POOL_TARGET_SIZE is {}",
             given.max, ruled.max, given.target,
-        ));
+        );
+        yields(reader, "POOL_MAX_SIZE", is_given, text);
     }
     ruled
+}
+
+/// Notes that a size yields to its target, which matters where somebody asked for the size.
+fn yields(reader: &mut Reader<'_>, setting: &'static str, is_given: bool, text: String) {
+    if is_given {
+        reader.warn(setting, text, "two sizes contradict each other, and the target may be the wrong one");
+    } else {
+        reader.note(setting, text);
+    }
 }
 
 /// The prefix without the hyphen that joins it to what follows: a name has one hyphen there, not two.
@@ -106,16 +119,20 @@ fn warn(reader: &mut Reader<'_>, settings: &Settings) {
     }
     let (cap, target) = (settings.max_total, settings.sizes.target);
     if (1..target).contains(&cap) {
-        reader.warn(format!("POOL_MAX_TOTAL={cap} keeps every template below POOL_TARGET_SIZE={target}"));
+        let text = format!("POOL_MAX_TOTAL={cap} keeps every template below POOL_TARGET_SIZE={target}");
+        reader.warn("POOL_MAX_TOTAL", text, "no pool is ever full, and callers of the last sandboxes wait");
     }
     let timeout = settings.allocate_timeout_seconds;
     if timeout >= CALLER_TIMEOUT_SECONDS {
-        reader.warn(format!(
+        let text = format!(
             "ALLOCATE_TIMEOUT_SECONDS={timeout} is not below the {CALLER_TIMEOUT_SECONDS} s after which cmux gives up",
-        ));
+        );
+        let why = "a caller that gave up holds a container that it does not know of";
+        reader.warn("ALLOCATE_TIMEOUT_SECONDS", text, why);
     }
     match settings.release_policy {
-        ReleasePolicy::Reuse => reader.warn(
+        ReleasePolicy::Reuse => reader.note(
+            "RELEASE_POLICY",
             "RELEASE_POLICY=reuse hands a released container out again with what its last holder left on its \
              disk; recycle destroys it instead",
         ),
@@ -128,13 +145,15 @@ fn warn_of_template(reader: &mut Reader<'_>, template: Vmid, overrides: SizeOver
     let (min, max) = (overrides.min.unwrap_or(sizes.min), overrides.max.unwrap_or(sizes.max));
     let target = ruled.target;
     if ruled.min != min {
-        reader.warn(format!(
+        let text = format!(
             "POOL_TEMPLATES: min of {template} is lowered from {min} to {target}, because its target is {target}",
-        ));
+        );
+        yields(reader, "POOL_TEMPLATES", overrides.min.is_some(), text);
     }
     if ruled.max != max {
-        reader.warn(format!(
+        let text = format!(
             "POOL_TEMPLATES: max of {template} is raised from {max} to {target}, because its target is {target}",
-        ));
+        );
+        yields(reader, "POOL_TEMPLATES", overrides.max.is_some(), text);
     }
 }

@@ -54,8 +54,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn warn(&mut self, text: impl Into<String>) {
-        self.warnings.push(Warning(text.into()));
+    /// Notes what may not be what was meant, and why that matters.
+    pub(super) fn warn(&mut self, setting: &'static str, text: impl Into<String>, why: &'static str) {
+        self.warnings.push(Warning { setting: Some(setting), text: text.into(), why: Some(why) });
+    }
+
+    /// Notes that a default or a rule holds as it is documented.
+    pub(super) fn note(&mut self, setting: &'static str, text: impl Into<String>) {
+        self.warnings.push(Warning { setting: Some(setting), text: text.into(), why: None });
     }
 
     /// Notes that a setting cannot be what it is.
@@ -127,7 +133,7 @@ impl<'a> Reader<'a> {
         let within = |text: &str| value::seconds(text).filter(|(whole, _)| range.contains(whole));
         let (whole, rounded) = self.parse(name, &expected, within).unwrap_or((*range.start(), false));
         if rounded {
-            self.warn(format!("{name} is rounded up to {whole} whole seconds"));
+            self.note(name, format!("{name} is rounded up to {whole} whole seconds"));
         }
         whole
     }
@@ -194,9 +200,12 @@ impl<'a> Reader<'a> {
     fn warn_of_strangers(&mut self) {
         let Sources { env, dotenv, dotenv_path, .. } = self.sources;
         let file = dotenv_path.display();
-        self.warnings.extend(
-            dotenv.complaints.iter().map(|complaint| Warning(format!("{file}, {complaint}; ignored"))),
-        );
+        let ignored = |text: String| {
+            let why = "whatever was meant by it does not hold: another source or the default does";
+            Warning { setting: None, text: format!("{text}; ignored"), why: Some(why) }
+        };
+        let complaints = dotenv.complaints.iter().map(|complaint| ignored(format!("{file}, {complaint}")));
+        self.warnings.extend(complaints);
         let unknown = |name: &&String| setting(name).is_none();
         let ours = |name: &&String| {
             OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || meant(name).is_some()
@@ -204,8 +213,7 @@ impl<'a> Reader<'a> {
         let in_file = dotenv.values.keys().filter(unknown).map(|name| (name, file.to_string()));
         let in_env = env.keys().filter(unknown).filter(ours).map(|name| (name, "environment".to_owned()));
         for (name, origin) in in_file.chain(in_env) {
-            self.warnings
-                .push(Warning(format!("{name} (from {origin}) is no setting{}; ignored", hint(name))));
+            self.warnings.push(ignored(format!("{name} (from {origin}) is no setting{}", hint(name))));
         }
     }
 }
@@ -227,6 +235,16 @@ fn default_text(name: &str) -> Option<&'static str> {
     match setting(name).map(|setting| setting.fallback) {
         Some(Fallback::Value(text)) => Some(text),
         Some(Fallback::Required | Fallback::Absent(_)) | None => None,
+    }
+}
+
+impl Sources<'_> {
+    /// The files that settings name, each with its setting. The service reads them as its own user, other than
+    /// systemd's credentials, which it is handed.
+    pub fn named_files(&self) -> Vec<(&'static str, PathBuf)> {
+        let mut reader = Reader::new(self);
+        let names = SETTINGS.iter().map(|setting| setting.name).filter(|name| name.ends_with("_FILE"));
+        names.filter_map(|name| Some((name, reader.path(name)?))).collect()
     }
 }
 

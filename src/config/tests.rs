@@ -34,7 +34,7 @@ fn sources(env: &str) -> Sources<'static> {
 /// Loads what is needed and `env`, without the warning that every pool of reused containers gives.
 fn load_env(env: &str) -> Result<(Config, Vec<String>), ConfigErrors> {
     let (config, warnings) = Config::load(&sources(&format!("{NEEDED}{env}")))?;
-    Ok((config, quiet(warnings.into_iter().map(|warning| warning.0))))
+    Ok((config, quiet(warnings.into_iter().map(|warning| warning.text))))
 }
 
 fn quiet(warnings: impl Iterator<Item = String>) -> Vec<String> {
@@ -108,7 +108,7 @@ fn the_environment_file_of_before_is_read_as_it_is() {
     };
     assert_eq!(config.settings, expected);
     assert_eq!(config.pve.url.as_str(), "https://127.0.0.1:8006/");
-    let warnings = quiet(warnings.into_iter().map(|warning| warning.0));
+    let warnings = quiet(warnings.into_iter().map(|warning| warning.text));
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(warnings[0].starts_with("PVE_VERIFY_TLS=false"));
     assert_eq!(warnings[1], "POOL_MAX_SIZE is raised from 10 to 12, because POOL_TARGET_SIZE is 12");
@@ -130,6 +130,23 @@ fn target_rules_in_the_environment() {
         &["POOL_TEMPLATES: max of 9010 is raised from 4 to 20, because its target is 20"],
     );
     warned("POOL_MAX_TOTAL=4", &["POOL_MAX_TOTAL=4 keeps every template below POOL_TARGET_SIZE=5"]);
+}
+
+#[test]
+fn a_default_that_yields_is_no_contradiction() {
+    for (env, matters) in [
+        ("", false),
+        ("POOL_TARGET_SIZE=2", false),
+        ("POOL_TARGET_SIZE=20", false),
+        ("POOL_TEMPLATES=9010:target=20", false),
+        ("CLONE_RETRY_DELAY_SECONDS=2.5", false),
+        ("POOL_TARGET_SIZE=2\nPOOL_MIN_SIZE=3", true),
+        ("POOL_TARGET_SIZE=20\nPOOL_MAX_SIZE=10", true),
+        ("POOL_TEMPLATES=9010:target=20:max=4", true),
+    ] {
+        let (_, warnings) = Config::load(&sources(&format!("{NEEDED}{env}"))).unwrap();
+        assert_eq!(warnings.iter().any(|warning| warning.why.is_some()), matters, "{env}: {warnings:?}");
+    }
 }
 
 #[test]
@@ -296,7 +313,7 @@ fn names_that_no_setting_has_are_pointed_out() {
     let mut sources = sources(&format!("{NEEDED}POOL_TARGT_SIZE=7\nPVE_POOL_URL=http://x\nPATH=/bin"));
     sources.dotenv = env_file::parse("export A=1\nEDITOR=vi");
     let (_, warnings) = Config::load(&sources).unwrap();
-    let warnings = quiet(warnings.into_iter().map(|warning| warning.0));
+    let warnings = quiet(warnings.into_iter().map(|warning| warning.text));
     assert_eq!(
         warnings,
         [
