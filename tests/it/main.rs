@@ -5,6 +5,7 @@
 mod catalogue;
 mod crash;
 mod dashboards;
+mod doctor;
 mod explain;
 mod faults;
 mod line;

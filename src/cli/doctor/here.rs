@@ -6,8 +6,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::change;
-use super::finding::Finding;
+use super::account::{Account, Barrier, FILL, WRITE};
+use super::finding::{Finding, Level};
+use super::settings::change;
 use crate::clock::Stopwatch;
 
 /// Syncs that are timed.
@@ -19,6 +20,11 @@ const LEAST_SPACE: u64 = 128 << 20;
 /// A year of a busy pool.
 const GOOD_SPACE: u64 = 1 << 30;
 
+/// What the unit has systemd make for the service.
+const STATE_DIRECTORY: &str = "/var/lib/sandbox-pool";
+
+/// Why the address matters.
+const REACHED: &str = "callers reach the pool there";
 /// Why the data directory must be writable.
 const ONLY_THEN: &str = "nothing is answered before its event is in the log there";
 
@@ -33,88 +39,87 @@ pub(super) enum Kind {
     Network,
 }
 
-/// Who a service runs as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Account {
-    pub(super) user: u32,
-    pub(super) group: u32,
-}
-
-impl Account {
-    /// The one that the unit names, if there is such a user here. Whoever is not root looks with his own eyes.
-    pub(super) fn of_the_service() -> Option<Self> {
-        rustix::process::geteuid()
-            .is_root()
-            .then(|| Self::listed(&std::fs::read_to_string("/etc/passwd").ok()?))?
-    }
-
-    /// `sandbox-pool` in a table of users.
-    pub(super) fn listed(passwd: &str) -> Option<Self> {
-        let mut fields =
-            passwd.lines().find_map(|line| line.strip_prefix("sandbox-pool:"))?.split(':').skip(1);
-        Some(Self { user: fields.next()?.parse().ok()?, group: fields.next()?.parse().ok()? })
-    }
-
-    /// Whether it may read and write a file, and enter a directory.
-    fn may_use(self, what: &std::fs::Metadata) -> bool {
-        let needed = if what.is_dir() { 0o7 } else { 0o6 };
-        let class = if what.uid() == self.user {
-            6
-        } else if what.gid() == self.group {
-            3
-        } else {
-            0
-        };
-        what.mode() >> class & needed == needed
-    }
-}
-
 /// The data directory of a service, which may run as somebody else than whoever looks.
-pub(super) fn data_dir(dir: &Path, service: Option<Account>) -> Vec<Finding> {
+pub(super) fn data_dir(dir: &Path, service: Option<&Account>, file: &Path) -> Vec<Finding> {
     let place = existing(dir);
-    let will_be = if place == dir { "" } else { ", made at the first start," };
-    let mut findings = Vec::new();
-    match sync_rate(&place) {
-        Ok(rate) => {
-            let well = || Finding::ok("data-dir", format!("{}{will_be} can be written", dir.display()));
-            let alien = service.and_then(|service| alien(dir, service));
-            findings.push(alien.or_else(|| open_to_all(dir)).unwrap_or_else(well));
-            findings.push(syncs(rate));
-        }
-        Err(error) => findings.push(unwritable(dir, &place, &error)),
-    }
-    if let Ok(disk) = rustix::fs::statvfs(&place) {
-        findings.push(space(disk.f_frsize.saturating_mul(disk.f_bavail), disk.f_favail));
-    }
+    let disk = rustix::fs::statvfs(&place).ok().map(|disk| {
+        // A file system that makes inodes as they are needed, such as btrfs, counts none.
+        let inodes = (disk.f_files > 0).then_some(disk.f_favail);
+        space(&place, disk.f_frsize.saturating_mul(disk.f_bavail), inodes, file)
+    });
+    let mut findings = written(dir, &place, sync_rate(&place), disk.as_ref(), service, file);
+    findings.extend(disk);
     if let Ok(disk) = rustix::fs::statfs(&place) {
         // The kernel's magic numbers are 32 bits wide, whatever the field's type is.
-        findings.push(kind(dir, kind_of(u32::try_from(disk.f_type & 0xffff_ffff).unwrap_or(0))));
+        findings.push(kind(dir, kind_of(u32::try_from(disk.f_type & 0xffff_ffff).unwrap_or(0)), file));
     }
     findings
 }
 
+/// What it means for the directory that its place was written to so many times a second, or was not.
+pub(super) fn written(
+    dir: &Path,
+    place: &Path,
+    rate: std::io::Result<f64>,
+    disk: Option<&Finding>,
+    service: Option<&Account>,
+    file: &Path,
+) -> Vec<Finding> {
+    let no_space = disk.is_some_and(|finding| finding.level == Level::Fail);
+    match rate {
+        Ok(rate) => vec![used(dir, place, service), syncs(rate)],
+        Err(error) if error.kind() == ErrorKind::StorageFull && no_space => {
+            ["data-dir", "sync-rate"].map(|check| Finding::skip(check, "not looked at: no space")).into()
+        }
+        Err(error) => {
+            let skip = Finding::skip("sync-rate", "not looked at: nothing can be written there");
+            vec![unwritable(dir, place, &error, file), skip]
+        }
+    }
+}
+
+/// A directory, or its place, that whoever looks may use.
+fn used(dir: &Path, place: &Path, service: Option<&Account>) -> Finding {
+    let alien = service.and_then(|service| alien(dir, place, service));
+    let wanting = alien.or_else(|| open_to_all(dir));
+    let will_be = if place == dir { "" } else { ", made at the first start," };
+    wanting.unwrap_or_else(|| Finding::ok("data-dir", format!("{}{will_be} can be written", dir.display())))
+}
+
 /// What in the directory the service may not use, as after a copy or a start by root, who may use everything.
-fn alien(dir: &Path, service: Account) -> Option<Finding> {
+fn alien(dir: &Path, place: &Path, service: &Account) -> Option<Finding> {
+    if place != dir {
+        let made_by_systemd = dir.starts_with(STATE_DIRECTORY);
+        return service.barrier(place, FILL).filter(|_| !made_by_systemd).map(|by| unmade(dir, &by));
+    }
+    let barred = service.barrier(dir, FILL);
     let below = std::fs::read_dir(dir).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     let mut paths: Vec<PathBuf> = below.collect();
     paths.sort();
-    paths.insert(0, dir.to_owned());
-    let (path, what) = paths.into_iter().find_map(|path| {
-        let what = std::fs::metadata(&path).ok().filter(|what| !service.may_use(what))?;
-        Some((path, what))
-    })?;
-    Some(unusable(dir, &path, what.uid(), what.mode() & 0o777))
+    let below = |path: PathBuf| service.barrier(&path, if path.is_dir() { FILL } else { WRITE });
+    barred.or_else(|| paths.into_iter().find_map(below)).map(|by| unusable(dir, &by))
 }
 
 /// Something there that the service may not use.
-pub(super) fn unusable(dir: &Path, path: &Path, owner: u32, mode: u32) -> Finding {
-    let found = format!(
-        "{} is of user {owner} with mode {mode:04o}: the service's own user sandbox-pool may not write it",
-        path.display()
-    );
-    let dir = dir.display();
-    let mend = format!("chown -R sandbox-pool: {dir} && chmod -R u=rwX,go= {dir}");
+pub(super) fn unusable(dir: &Path, by: &Barrier) -> Finding {
+    let mend = if dir.starts_with(&by.path) && dir != by.path {
+        format!("chmod o+x {}", by.path.display())
+    } else {
+        format!("chown -R sandbox-pool: {0} && chmod -R u=rwX,go= {0}", dir.display())
+    };
+    let found = format!("{by}: the service's own user sandbox-pool may not use it");
     Finding::fail("data-dir", found, ONLY_THEN).mend(mend)
+}
+
+/// A directory that is not there, and that the service may not make.
+pub(super) fn unmade(dir: &Path, by: &Barrier) -> Finding {
+    let dir = dir.display();
+    let found = format!("{dir} is not there; {by}: the service's own user sandbox-pool may not make it");
+    Finding::fail("data-dir", found, ONLY_THEN)
+        .mend(format!("install -d -o sandbox-pool -g sandbox-pool -m 0700 {dir}"))
+        .mend(format!(
+            "systemctl edit sandbox-pool   # [Service] ReadWritePaths={dir}: else it is read-only to it"
+        ))
 }
 
 /// Whether everybody on this machine may look into it.
@@ -132,13 +137,19 @@ fn existing(dir: &Path) -> PathBuf {
     there.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
 }
 
-fn unwritable(dir: &Path, place: &Path, error: &std::io::Error) -> Finding {
+fn unwritable(dir: &Path, place: &Path, error: &std::io::Error, file: &Path) -> Finding {
     let found = format!("{} cannot be written: {error}", place.display());
     let finding = Finding::fail("data-dir", found, ONLY_THEN);
-    if error.kind() == ErrorKind::NotADirectory {
-        return finding.mend(change("POOL_DATA_DIR"));
+    let (dir, place) = (dir.display(), place.display());
+    match error.kind() {
+        ErrorKind::NotADirectory => finding.mend(change(file, "POOL_DATA_DIR")),
+        ErrorKind::ReadOnlyFilesystem => finding
+            .mend(format!("findmnt -T {place}   # why is it read-only? dmesg says whether the disk failed")),
+        ErrorKind::PermissionDenied => finding
+            .mend("sudo sandbox-pool doctor   # where the service has a user of its own, only root can tell")
+            .mend(format!("install -d -o sandbox-pool -g sandbox-pool -m 0700 {dir}   # by root")),
+        _ => finding.mend(format!("df -h {place}; df -i {place}; ls -ld {place}")),
     }
-    finding.mend(format!("install -d -o sandbox-pool -g sandbox-pool -m 0700 {}", dir.display()))
 }
 
 /// Durable writes per second, measured with a file that is removed again.
@@ -166,21 +177,24 @@ pub(super) fn syncs(rate: f64) -> Finding {
     }
     let why = "each allocation waits for one; a disk this slow is felt by every caller";
     Finding::warn("sync-rate", found, why)
-        .mend("zpool status   # or: iostat -x 5, to see who keeps the disk busy")
+        .mend("cat /proc/pressure/io   # how long programs wait for the disk; with ZFS also: zpool status")
 }
 
-pub(super) fn space(bytes: u64, inodes: u64) -> Finding {
+/// What is free; inodes only where they are counted.
+pub(super) fn space(place: &Path, bytes: u64, inodes: Option<u64>, file: &Path) -> Finding {
     let found = format!("{} MiB free", bytes >> 20);
     let why = "without space no event can be written, and then nothing is handed out";
-    let mend = change("LOG_RETENTION_BYTES") + "; or make space";
-    match bytes {
-        _ if inodes == 0 && bytes < GOOD_SPACE => {
-            Finding::fail("disk-space", format!("{found}, and no inode"), why).mend(mend)
-        }
-        0..LEAST_SPACE => Finding::fail("disk-space", found, why).mend(mend),
-        LEAST_SPACE..GOOD_SPACE => Finding::warn("disk-space", found, why).mend(mend),
-        GOOD_SPACE.. => Finding::ok("disk-space", found),
+    let place = place.display();
+    if inodes == Some(0) {
+        return Finding::fail("disk-space", format!("{found}, and no inode"), why)
+            .mend(format!("df -i {place}; du --inodes -xd1 {place}   # who has so many files?"));
     }
+    let finding = match bytes {
+        0..LEAST_SPACE => Finding::fail("disk-space", found, why),
+        LEAST_SPACE..GOOD_SPACE => Finding::warn("disk-space", found, why),
+        GOOD_SPACE.. => return Finding::ok("disk-space", found),
+    };
+    finding.mend(format!("df -h {place}   # make space")).mend(change(file, "LOG_RETENTION_BYTES"))
 }
 
 /// By the kernel's magic numbers.
@@ -194,9 +208,9 @@ pub(super) fn kind_of(magic: u32) -> Kind {
     }
 }
 
-pub(super) fn kind(dir: &Path, kind: Kind) -> Finding {
+pub(super) fn kind(dir: &Path, kind: Kind, file: &Path) -> Finding {
     let dir = dir.display();
-    let elsewhere = change("POOL_DATA_DIR") + "; choose a directory on a local disk";
+    let elsewhere = change(file, "POOL_DATA_DIR") + "; choose a directory on a local disk";
     match kind {
         Kind::Disk => Finding::ok("file-system", format!("{dir} is on a local disk")),
         Kind::Memory => {
@@ -210,21 +224,43 @@ pub(super) fn kind(dir: &Path, kind: Kind) -> Finding {
     }
 }
 
-/// The address, if nobody has it. `None` if somebody does: who, is asked over HTTP.
-pub(super) fn listen(address: SocketAddr) -> Option<Finding> {
-    let why = "callers reach the pool there";
+/// The address, if nobody has it and the service, where it has a user of its own, may have it. `None` if somebody
+/// does: who, is asked over HTTP.
+pub(super) fn listen(address: SocketAddr, has_user: bool, file: &Path) -> Option<Finding> {
     match TcpListener::bind(address) {
+        Ok(_) if has_user && (1..first_unprivileged()).contains(&address.port()) => {
+            Some(privileged(address, file))
+        }
         Ok(_) => Some(Finding::ok("listen", format!("{address} is free"))),
-        Err(error) if error.kind() == ErrorKind::AddrInUse => None,
-        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
-            let finding = Finding::fail("listen", format!("{address} is no address of this machine"), why);
-            Some(finding.mend("ip -brief address   # and set POOL_LISTEN to one of these"))
-        }
-        Err(error) => {
-            let finding = Finding::fail("listen", format!("{address} cannot be had: {error}"), why);
-            Some(finding.mend(change("POOL_LISTEN") + "; ports below 1024 are root's"))
-        }
+        Err(error) => match error.kind() {
+            ErrorKind::AddrInUse => None,
+            ErrorKind::PermissionDenied => Some(privileged(address, file)),
+            kind => {
+                let found = match kind {
+                    ErrorKind::AddrNotAvailable => format!("{address} is no address of this machine"),
+                    _ => format!("{address} cannot be had: {error}"),
+                };
+                let finding =
+                    Finding::fail("listen", found, REACHED).mend("ip -brief address   # what it has");
+                Some(finding.mend(change(file, "POOL_LISTEN")))
+            }
+        },
     }
+}
+
+/// The first port that anybody may have.
+fn first_unprivileged() -> u16 {
+    let told = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    told.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024)
+}
+
+/// A port that is root's.
+pub(super) fn privileged(address: SocketAddr, file: &Path) -> Finding {
+    let found = format!("{address} cannot be had: ports this low are root's, and the service is not root");
+    Finding::fail("listen", found, REACHED).mend(change(file, "POOL_LISTEN")).mend(format!(
+        "systemctl edit sandbox-pool.socket   # or, for systemd to hold it: [Socket], ListenStream=, \
+             ListenStream={address}; then: systemctl enable --now sandbox-pool.socket"
+    ))
 }
 
 /// An address that somebody has.
@@ -232,6 +268,10 @@ pub(super) fn taken(address: SocketAddr, by_service: Option<&str>) -> Finding {
     if let Some(version) = by_service {
         return Finding::ok("listen", format!("{address} is served by sandbox-pool {version}"));
     }
-    Finding::fail("listen", format!("something else has {address}"), "callers reach the pool there")
-        .mend(format!("ss -ltnp 'sport = :{}'   # says who; or set POOL_LISTEN", address.port()))
+    let found = format!("something has {address} that does not answer as sandbox-pool does");
+    Finding::fail("listen", found, REACHED).mend(format!(
+        "ss -ltnp 'sport = :{}'   # says who: wait for a sandbox-pool that reads its log; else end it, or set \
+         POOL_LISTEN",
+        address.port()
+    ))
 }

@@ -4,6 +4,8 @@
 //! depends on something that failed is skipped, so that one fault is named once.
 
 mod finding;
+mod account;
+mod settings;
 mod here;
 mod pve;
 mod rights;
@@ -13,18 +15,20 @@ mod template;
 mod tests;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 
 use super::place::{INSTALLED, sources};
 use super::say;
-use crate::causes;
+use crate::app;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigErrors, Flags, Warning, WebhookConfig};
+use crate::config::{Checks, Config, Flags, Sources};
 use crate::pve::Pve;
-use crate::webhook::Endpoint;
+use account::Account;
 
 pub use finding::{Finding, Level, Report};
 
@@ -40,18 +44,8 @@ pub struct Doctor {
 
 impl Doctor {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { json, flags } = self;
-        let sources = sources(flags.settings, flags.env_file.as_deref())?;
-        let report = match Config::load(&sources) {
-            Ok((config, warnings)) => {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                let checks = runtime.context("cannot start the runtime")?.block_on(examine(&config))?;
-                let settings = settings(&warnings).into_iter().chain(webhooks(&config.webhooks));
-                Report::of(settings.chain(checks).collect())
-            }
-            Err(errors) => Report::of(wrong_settings(&errors)),
-        };
-        if json {
+        let report = Report::of(look(self.flags)?);
+        if self.json {
             say::json(&report)?;
         } else {
             say::line(&report.in_words())?;
@@ -60,8 +54,52 @@ impl Doctor {
     }
 }
 
-async fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
-    let transport = crate::app::transport(config)?;
+/// Looks at the settings, and with them at everything else.
+fn look(flags: Flags) -> anyhow::Result<Vec<Finding>> {
+    let sources = match sources(flags.settings, flags.env_file.as_deref()) {
+        Ok(sources) => sources,
+        Err(errors) => return Ok(alone(settings::wrong(&errors, Path::new(INSTALLED)))),
+    };
+    // A CA is needed to ask anything; webhooks have a check of their own, which stops no other.
+    let checks = Checks { ca: app::CHECKS.ca, ..Checks::default() };
+    let sources = Sources { checks, ..sources };
+    let file = settings::file(&sources);
+    let (config, warnings) = match Config::load(&sources) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            let kept = settings::kept(&sources).map(|finding| vec![finding]);
+            return Ok(alone(kept.unwrap_or_else(|| settings::wrong(&errors, &file))));
+        }
+    };
+    let service = Account::of_the_service();
+    let unread = settings::unread(&sources, service.as_ref());
+    let mut findings = settings::settings(&warnings, unread, &file);
+    findings.extend(settings::webhooks(&config.webhooks, service.as_ref(), &file));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start the runtime")?.block_on(async {
+        findings.extend(at_pve(&config).await);
+        findings.extend(here::data_dir(&config.data_dir, service.as_ref(), &file));
+        findings.push(match here::listen(config.listen, service.is_some(), &file) {
+            Some(finding) => finding,
+            None => here::taken(config.listen, served_by(config.listen).await.as_deref()),
+        });
+    });
+    Ok(findings)
+}
+
+/// Without settings nothing else can be looked at.
+fn alone(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let others = ["pve-address", "data-dir", "listen"];
+    findings.extend(others.map(|check| Finding::skip(check, "not looked at: the settings cannot be used")));
+    findings
+}
+
+/// What is found at PVE, with the time there, which its answers tell.
+async fn at_pve(config: &Config) -> Vec<Finding> {
+    let transport = match app::transport(config) {
+        Ok(transport) => transport,
+        Err(error) => return pve::no_way(&error),
+    };
     let asked = Clock::system().now();
     let ahead = transport.time().await.map(|there| {
         // The answer's instant is between the two, and in whole seconds.
@@ -69,68 +107,15 @@ async fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
         let half = i64::try_from(now.since(asked).as_millis() / 2).unwrap_or(0);
         there.0 + 500 - (asked.0 + half)
     });
-    let mut findings = pve::examine(config, &Pve::new(std::sync::Arc::new(transport)), ahead).await;
-    findings.extend(here::data_dir(&config.data_dir, here::Account::of_the_service()));
-    findings.push(match here::listen(config.listen) {
-        Some(finding) => finding,
-        None => here::taken(config.listen, served_by(config.listen).await.as_deref()),
-    });
-    Ok(findings)
+    pve::examine(config, &Pve::new(std::sync::Arc::new(transport)), ahead).await
 }
+
+/// How long whoever has the address may take to say who it is.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The version of the service at an address, if it is one of ours.
 async fn served_by(address: SocketAddr) -> Option<String> {
     let client = super::client::Client::new(&format!("http://{address}").parse().ok()?, None).ok()?;
-    let health = client.get("/health").await.ok()?;
+    let health = tokio::time::timeout(PATIENCE, client.get("/health")).await.ok()?.ok()?;
     health["parts"]["log"].is_object().then(|| health["version"].as_str().map(str::to_owned))?
-}
-
-fn settings(warnings: &[Warning]) -> Vec<Finding> {
-    if warnings.is_empty() {
-        return vec![Finding::ok("settings", "can be read")];
-    }
-    doubted(warnings)
-}
-
-fn doubted(warnings: &[Warning]) -> Vec<Finding> {
-    let why = "what is not as it was meant does not show before it matters";
-    let warned = |warning: &Warning| {
-        Finding::warn("settings", warning.to_string(), why)
-            .mend(format!("sudoedit {INSTALLED}   # sandbox-pool settings says what there is"))
-    };
-    warnings.iter().map(warned).collect()
-}
-
-/// How a setting gets another value.
-fn change(setting: &str) -> String {
-    format!("sudoedit {INSTALLED}   # {setting}; sandbox-pool settings says what it may be")
-}
-
-/// Why wrong settings matter.
-const NO_START: &str = "the service does not start with it";
-
-/// The webhook endpoints, if there are any.
-fn webhooks(config: &WebhookConfig) -> Option<Finding> {
-    let (setting, mend) = match (&config.file, &config.endpoint) {
-        (Some(file), _) => {
-            let path = file.path.display();
-            ("WEBHOOKS_FILE", format!("editor {path}   # deploy/webhooks.example.toml has every key"))
-        }
-        (None, Some(_)) => ("WEBHOOK_URL", change("WEBHOOK_URL")),
-        (None, None) => return None,
-    };
-    let finding = match Endpoint::load(config, &|path| std::fs::read_to_string(path)) {
-        Ok(endpoints) => Finding::ok("webhooks", format!("{} endpoints", endpoints.len())),
-        Err(error) => Finding::fail("webhooks", causes::chain(&error), NO_START).mend(mend),
-    };
-    Some(finding.of(setting))
-}
-
-fn wrong_settings(errors: &ConfigErrors) -> Vec<Finding> {
-    let wrong = |error: &crate::config::ConfigError| {
-        let text = error.to_string();
-        let found = text.strip_prefix(&format!("{}: ", error.setting)).unwrap_or(&text);
-        Finding::fail("settings", found, NO_START).of(error.setting).mend(change(error.setting))
-    };
-    errors.errors.iter().map(wrong).chain(doubted(&errors.ignored)).collect()
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use super::finding::Finding;
 use super::rights::{self, Role, Who};
 use super::template;
+use crate::app::PveError;
+use crate::causes;
 use crate::config::Config;
 use crate::domain::fault::FaultKind;
 use crate::domain::ids::Node;
@@ -32,6 +34,10 @@ pub(super) struct Examination<'a> {
     told: BTreeSet<Node>,
 }
 
+/// What is looked at once PVE answers.
+const BEHIND: &[&str] =
+    &["pve-version", "clock", "node", "privileges", "resource-pool", "template", "storage"];
+
 /// Examines PVE.
 pub(super) async fn examine(config: &Config, pve: &Pve, ahead: Ahead) -> Vec<Finding> {
     let mut it = Examination {
@@ -48,11 +54,20 @@ pub(super) async fn examine(config: &Config, pve: &Pve, ahead: Ahead) -> Vec<Fin
         it.findings.push(clock(ahead));
         it.look_around().await;
     } else {
-        for check in ["pve-version", "clock", "node", "privileges", "resource-pool", "template", "storage"] {
-            it.findings.push(Finding::skip(check, "not looked at: PVE does not answer"));
-        }
+        it.findings.extend(unseen());
     }
     it.findings
+}
+
+/// What is found where PVE cannot be asked at all.
+pub(super) fn no_way(error: &PveError) -> Vec<Finding> {
+    let finding = Finding::fail("pve-address", causes::chain(error), EVERYTHING)
+        .mend("sandbox-pool settings   # says what PVE_API_URL, PVE_API_TOKEN and PVE_CA_FILE may be");
+    std::iter::once(finding).chain(unseen()).collect()
+}
+
+fn unseen() -> impl Iterator<Item = Finding> {
+    BEHIND.iter().map(|check| Finding::skip(check, "not looked at: PVE does not answer"))
 }
 
 impl Examination<'_> {
@@ -96,9 +111,7 @@ impl Examination<'_> {
             let why = "whoever answers in PVE's place gets the token";
             let finding =
                 Finding::warn("pve-tls", "the certificate is not verified (PVE_VERIFY_TLS=false)", why);
-            return finding.mend(
-                "scp root@PVE:/etc/pve/pve-root-ca.pem /etc/sandbox-pool/   # and set PVE_CA_FILE to it",
-            );
+            return finding.mend(self.fetch_ca());
         }
         let mut by = vec!["the system's CAs".to_owned()];
         by.extend(pve.ca.as_ref().map(|ca| ca.path.display().to_string()));
@@ -108,22 +121,30 @@ impl Examination<'_> {
 
     fn distrust(&self, error: &Error) -> Finding {
         let why = "whoever has no good certificate may not be PVE, and would get the token";
-        let host = self.config.pve.url.host_str().unwrap_or("PVE");
         let finding = Finding::fail("pve-tls", error.message.clone(), why);
-        finding
-            .mend(format!(
-                "scp root@{host}:/etc/pve/pve-root-ca.pem /etc/sandbox-pool/   # and set PVE_CA_FILE to it"
-            ))
-            .mend("pvenode cert info   # on the node: its fingerprint is for PVE_FINGERPRINT")
+        finding.mend(self.fetch_ca()).mend(
+            "pvenode cert info   # on the node: the fingerprint of pveproxy-ssl.pem, else of pve-ssl.pem, is for \
+             PVE_FINGERPRINT",
+        )
+    }
+
+    /// How the CA of PVE's cluster comes here. It is no secret, and the service has a user of its own.
+    fn fetch_ca(&self) -> String {
+        let host = self.config.pve.url.host_str().unwrap_or("PVE");
+        let ca = "/etc/sandbox-pool/pve-root-ca.pem";
+        format!(
+            "scp root@{host}:/etc/pve/pve-root-ca.pem {ca} && chmod 0644 {ca}   # and set PVE_CA_FILE to it, and \
+             PVE_VERIFY_TLS to true"
+        )
     }
 
     fn refused(&self, error: &Error) -> Finding {
         let (user, id) = (self.who.user(), self.who.id());
         let why = "PVE carries nothing out without a token that it knows; an expired one is as unknown";
         Finding::fail("pve-token", format!("PVE refuses the token {user}!{id}: {}", error.message), why)
-            .mend(format!("pveum user token list {user}   # is it there, and not expired?"))
+            .mend(format!("pveum user list; pveum user token list {user}   # are both there, enabled, not expired?"))
             .mend(format!(
-                "pveum user token add {user} {id} --privsep 1   # and set PVE_API_TOKEN to what it shows"
+                "pveum user token add {user} {id} --privsep 1   # if there is none: PVE_API_TOKEN is what it shows"
             ))
     }
 
@@ -172,25 +193,26 @@ impl Examination<'_> {
             let found = "none is configured: nothing is kept warm before it was asked for once";
             let why = "the first sandbox of each template is cloned while its caller waits";
             let finding = Finding::warn("template", found, why);
-            self.findings
-                .push(finding.mend("pct list   # and set POOL_TEMPLATES to the templates among them"));
+            self.findings.push(
+                finding
+                    .mend("pct list   # on each node; then set POOL_TEMPLATES to the templates among them"),
+            );
         }
         template::examine(self).await;
     }
 
     /// Whether the resource pool is there: the access list of one that is not can say whatever it likes.
     async fn resource_pool(&self, pool: &str, has: &BTreeSet<String>) -> Finding {
-        const CHECK: &str = "resource-pool";
         const SEES: &str = "Pool.Audit";
         match self.pve.resource_pools().await {
-            Ok(pools) if pools.contains(pool) => Finding::ok(CHECK, "is there"),
+            Ok(pools) if pools.contains(pool) => Finding::ok("resource-pool", "is there"),
             Ok(_) if has.contains(SEES) => {
                 let why = "PVE refuses each clone that is to be put into it";
-                Finding::fail(CHECK, "does not exist", why).mend(format!("pveum pool add {pool}"))
+                Finding::fail("resource-pool", "does not exist", why).mend(format!("pveum pool add {pool}"))
             }
-            Ok(_) => Finding::skip(CHECK, format!("not looked at: it takes {SEES} to see it"))
+            Ok(_) => Finding::skip("resource-pool", format!("not looked at: it takes {SEES} to see it"))
                 .mend(rights::widen(rights::GUESTS.name, SEES)),
-            Err(error) => unlisted(CHECK, "resource pools", &error),
+            Err(error) => unlisted("resource-pool", "resource pools", &error),
         }
     }
 
@@ -198,22 +220,30 @@ impl Examination<'_> {
     pub(super) fn node_is_well(&mut self, node: &Node) -> bool {
         let Some(nodes) = &self.nodes else { return !self.told.contains(node) };
         let row = nodes.iter().find(|row| row.name == *node);
-        let found = match row {
+        let (found, mend) = match row {
             Some(row) if row.online => return !self.told.contains(node),
-            Some(_) => "is offline",
-            None => "is no node of the cluster",
+            Some(_) => {
+                ("is offline", "pvecm nodes   # on another node: does the cluster see it? else start it")
+            }
+            None => (
+                "is no node of the cluster",
+                "pvesh get /nodes   # and set PVE_NODE to one of them, or to nothing",
+            ),
         };
-        self.tell_of_node(node, found.to_owned());
+        self.tell_of_node(node, found.to_owned(), mend.to_owned());
         false
     }
 
-    /// A node that does not do what it should.
-    pub(super) fn tell_of_node(&mut self, node: &Node, found: String) {
+    /// A node that lets calls go unanswered.
+    pub(super) fn is_silent(&mut self, node: &Node, error: &Error) {
+        let mend = format!("systemctl restart pvedaemon pveproxy   # on {node}");
+        self.tell_of_node(node, format!("does not answer: {}", error.message), mend);
+    }
+
+    fn tell_of_node(&mut self, node: &Node, found: String, mend: String) {
         if self.told.insert(node.clone()) {
             let why = "containers of its templates are made there";
-            let finding = Finding::fail("node", found, why).of(node);
-            let finding = finding.mend("pvecm status   # and: pvesh get /nodes, for their names");
-            self.findings.push(finding.mend("systemctl restart pvedaemon   # on that node"));
+            self.findings.push(Finding::fail("node", found, why).of(node).mend(mend));
         }
     }
 
@@ -247,11 +277,13 @@ fn is_about_trust(error: &Error) -> bool {
     error.kind == FaultKind::NotSent && words.iter().any(|word| text.contains(word))
 }
 
+/// Why PVE's address matters.
+const EVERYTHING: &str = "the pool does everything through PVE's API";
+
 fn unreachable(url: &str, error: &Error) -> Finding {
     let found = format!("{url}: {}", error.message);
-    let why = "the pool does everything through PVE's API";
-    Finding::fail("pve-address", found, why)
-        .mend(format!("curl -ksS {url}/api2/json/version   # anything but an answer: no way there"))
+    Finding::fail("pve-address", found, EVERYTHING)
+        .mend(format!("curl -kisS {url}/api2/json/version   # without an answer, even 401: no way there"))
         .mend("systemctl status pveproxy   # on the node")
 }
 
@@ -274,5 +306,5 @@ pub(super) fn clock(ahead: Ahead) -> Finding {
         _ if by <= SKEW_FAIL_MS => Finding::warn,
         _ => Finding::fail,
     };
-    level("clock", found, why).mend("chronyc tracking   # here and on the node")
+    level("clock", found, why).mend("timedatectl   # here and on the node: is the clock synchronized?")
 }

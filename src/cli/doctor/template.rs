@@ -63,12 +63,16 @@ async fn one(it: &mut Examination<'_>, vmid: Vmid, needs: &mut Needs) {
     };
     let Some(row) = guests.iter().find(|row| row.vmid == vmid).cloned() else {
         let found = "no guest of the cluster has this VMID";
-        it.findings.push(unusable(vmid, found).mend("pct list   # and set POOL_TEMPLATES to what is there"));
+        it.findings.push(
+            unusable(vmid, found).mend("pct list   # on each node; then set POOL_TEMPLATES to what is there"),
+        );
         return;
     };
     if row.kind == GuestKind::Qemu {
         let found = "is a virtual machine; the pool is for containers";
-        it.findings.push(unusable(vmid, found).mend("pct list   # and set POOL_TEMPLATES to a container"));
+        it.findings.push(
+            unusable(vmid, found).mend("pct list   # on each node; then set POOL_TEMPLATES to a container"),
+        );
         return;
     }
     let only = it.config.settings.node.clone().filter(|only| *only != *row.node.as_str());
@@ -78,7 +82,8 @@ async fn one(it: &mut Examination<'_>, vmid: Vmid, needs: &mut Needs) {
             return;
         }
         let found = format!("is on {}, and only {only} is cloned on", row.node);
-        let mend = format!("pct migrate {vmid} {only}   # or set PVE_NODE to {}, or to nothing", row.node);
+        let mend =
+            format!("pct migrate {vmid} {only}   # on {0}; or set PVE_NODE to {0}, or to nothing", row.node);
         it.findings.push(unusable(vmid, &found).mend(mend));
         return;
     }
@@ -89,12 +94,12 @@ async fn one(it: &mut Examination<'_>, vmid: Vmid, needs: &mut Needs) {
     match it.pve.config(&row.node, vmid).await {
         Ok(config) => {
             let linked = it.pve.can_link(&row.node, vmid).await.ok();
-            it.findings.push(judge(vmid, &config, linked, it.config.settings.clone_mode));
+            it.findings.push(judge(vmid, &row.node, &config, linked, it.config.settings.clone_mode));
             needs.storages.extend(storages(&config).map(|storage| (storage.to_owned(), row.node.clone())));
             needs.bridges.extend(config.bridges);
         }
         Err(error) if is_silence(error.kind) => {
-            it.tell_of_node(&row.node, format!("does not answer: {}", error.message));
+            it.is_silent(&row.node, &error);
             it.findings.push(Finding::skip("template", "not looked at: its node is not well").of(vmid));
         }
         Err(error) => {
@@ -116,26 +121,30 @@ fn is_volume(mount: &str) -> bool {
 }
 
 /// What a template's configuration means for clones of it.
-fn judge(vmid: Vmid, config: &CtConfig, linked: Option<bool>, mode: CloneMode) -> Finding {
+fn judge(vmid: Vmid, node: &Node, config: &CtConfig, linked: Option<bool>, mode: CloneMode) -> Finding {
     if !config.template {
         let found = "is a container and no template";
         return unusable(vmid, found).mend(format!(
-            "pct stop {vmid}; pct template {vmid}   # for ever: a template cannot be started"
+            "pct stop {vmid}; pct template {vmid}   # on {node}, for ever: nobody may need it as a container; or take \
+             it out of POOL_TEMPLATES"
         ));
     }
     if let Some(lock) = &config.lock {
         let why = "while it is locked no clone of it can be made";
         return Finding::warn("template", format!("is locked ({lock})"), why).of(vmid).mend(format!(
-            "pct unlock {vmid}   # only if no task of PVE works on it: pvesh get /cluster/tasks"
+            "pct unlock {vmid}   # on {node}, and only if no task works on it: pvesh get /cluster/tasks"
         ));
     }
     if let Some((option, path)) = config.mounts.iter().find(|(_, mount)| !is_volume(mount)) {
         let path = path.split(',').next().unwrap_or_default();
         let found = format!("{option} is {path} of the node, which PVE does not clone");
-        return unusable(vmid, &found).mend(format!("pct set {vmid} --delete {option}"));
+        return unusable(vmid, &found).mend(format!("pct set {vmid} --delete {option}   # on {node}"));
     }
     let elsewhere = || {
-        format!("pct clone {vmid} NEW --full --storage THIN && pct template NEW   # zfs, lvmthin, btrfs, rbd")
+        format!(
+            "pct clone {vmid} NEW --full 1 --storage THIN && pct template NEW   # on {node}; THIN: zfs, lvmthin, \
+             btrfs or rbd"
+        )
     };
     let whole = || match storages(config).collect::<BTreeSet<_>>() {
         names if names.len() > 1 => {
@@ -178,7 +187,7 @@ async fn space(it: &mut Examination<'_>, storage: &str, node: &Node) {
             it.findings.push(judge_storage(storage, node, row).of(storage));
         }
         Err(error) if is_silence(error.kind) => {
-            it.tell_of_node(node, format!("does not answer: {}", error.message));
+            it.is_silent(node, &error);
             it.findings.push(Finding::skip("storage", "not looked at: its node is not well").of(storage));
         }
         Err(error) => it.findings.push(unlisted("storage", "storages", &error).of(storage)),
@@ -194,7 +203,10 @@ fn judge_storage(storage: &str, node: &Node, row: Option<&StorageRow>) -> Findin
     let why = "clones of its templates are made there";
     let Some(row) = row else {
         return Finding::fail("storage", format!("{node} does not have it"), why)
-            .mend(format!("pvesm set {storage} --nodes {node}"));
+            .mend(format!(
+                "pvesh get /storage/{storage}   # its nodes are a list; where there is none, all have it"
+            ))
+            .mend(format!("pvesm set {storage} --nodes LIST,{node}   # LIST: those that it has already"));
     };
     if !row.enabled {
         return Finding::fail("storage", "is disabled", why).mend(format!("pvesm set {storage} --disable 0"));
@@ -204,13 +216,13 @@ fn judge_storage(storage: &str, node: &Node, row: Option<&StorageRow>) -> Findin
             .mend(format!("pvesm status --storage {storage}   # on {node}"));
     }
     if !row.content.iter().any(|content| content == "rootdir") {
-        let content = row.content.join(",");
-        return Finding::fail("storage", format!("is for {content}, not for containers"), why)
-            .mend(format!("pvesm set {storage} --content {content},rootdir"));
+        let wanted = row.content.iter().map(String::as_str).chain(["rootdir"]).collect::<Vec<_>>().join(",");
+        let found = format!("is for {}, not for containers", row.content.join(", "));
+        return Finding::fail("storage", found, why).mend(format!("pvesm set {storage} --content {wanted}"));
     }
     let Some(free) = row.available_bytes else { return Finding::ok("storage", "its space is not told") };
     let found = format!("{} GiB free", free >> 30);
-    let mend = format!("pvesm status --storage {storage}; pvesm list {storage}   # what may go?");
+    let mend = format!("pvesm status --storage {storage}; pvesm list {storage}   # on {node}: what may go?");
     match free {
         0..LEAST_SPACE => Finding::fail("storage", found, why).mend(mend),
         LEAST_SPACE..GOOD_SPACE => Finding::warn("storage", found, why).mend(mend),

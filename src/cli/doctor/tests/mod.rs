@@ -7,7 +7,6 @@ use std::sync::Arc;
 mod at_pve;
 mod machine;
 mod table;
-mod trust;
 
 use super::*;
 use crate::config::Sources;

@@ -1,83 +1,158 @@
-//! The published table of what is said of each fault: `UPDATE=1 cargo test doctor` writes it.
+//! The second part of the published table of faults: `UPDATE=1 cargo test doctor` writes it.
+//!
+//! The first part is what the whole program says of faults that were really there: `tests/it/doctor`. What a test
+//! cannot do to the machine that it runs on (another user, a full, slow or remote disk) is here what the checks
+//! make of what the system would tell them. Files of another user, full and read-only disks are also made for the
+//! whole program, by root: `.ci/disk`.
 
+use std::io::{Error, ErrorKind};
 use std::path::Path;
 
-use super::at_pve::CASES;
-use super::trust::distrusted;
 use super::*;
-use crate::config::{WebhookConfig, WebhooksFile};
+use account::Barrier;
 
-/// Characters of 32 bytes in hex with colons between them.
-const FINGERPRINT: usize = 95;
+/// Where the second part begins.
+const PART: &str = "\n## Faults that a test cannot make\n";
+const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/doctor.md");
 
-/// One line of the table.
-fn line(name: &str, finding: &Finding) -> String {
-    // A certificate of a test has another fingerprint each time.
-    let shown = |word: &str| match word.split_once(|c: char| c != ':' && !c.is_ascii_hexdigit()) {
-        Some((hex, rest)) if hex.len() == FINGERPRINT => format!("AB:CD:…{rest}"),
-        None if word.len() == FINGERPRINT => "AB:CD:…".to_owned(),
-        Some(_) | None => word.to_owned(),
+/// One line of the table: a fault, and all that was found.
+fn line(name: &str, findings: &[Finding]) -> String {
+    let worst = findings.iter().max_by_key(|finding| finding.level).unwrap();
+    let word = match worst.level {
+        Level::Fail => "FAIL",
+        Level::Warn => "WARN",
+        Level::Skip => "skip",
+        Level::Ok => panic!("{name}: {findings:#?}"),
     };
-    let found = finding.found.split_whitespace().map(shown).collect::<Vec<_>>().join(" ").replace('|', "\\|");
-    let mend = finding.mend.iter().map(|command| format!("`{}`", command.replace('|', "\\|")));
-    let subject = if finding.subject.is_empty() { String::new() } else { format!(" {}", finding.subject) };
+    let mend = worst.mend.iter().map(|command| format!("`{}`", command.replace('|', "\\|")));
     let mend = mend.collect::<Vec<_>>().join("<br>");
-    format!("| {name} | `{}{subject}`: {found} | {mend} |\n", finding.check)
+    let about = format!("{} {}", worst.check, worst.subject);
+    let skipped = findings.iter().filter(|it| it.level == Level::Skip && *it != worst);
+    let skipped = skipped.map(|it| format!("`{}`", it.check)).collect::<Vec<_>>().join(", ");
+    let skipped = if skipped.is_empty() { skipped } else { format!("<br>not looked at: {skipped}") };
+    format!("| {name} | {word} `{}`: {}{skipped} | {mend} |\n", about.trim_end(), worst.found)
 }
 
-/// What may be wrong on the machine and with the settings.
-async fn of_the_machine() -> Vec<(&'static str, Finding)> {
+/// Faults, and what the checks make of them.
+fn faults() -> Vec<(&'static str, Vec<Finding>)> {
+    let file = Path::new("/etc/sandbox-pool/env");
     let dir = Path::new("/var/lib/sandbox-pool");
-    let address = "127.0.0.1:8007".parse().unwrap();
-    let segment = dir.join("log-00000000000000000001.jsonl");
-    let text = crate::config::Secret::new("[[endpoint]]\nnam = 'billing'\n");
-    let file = WebhooksFile { path: "/etc/sandbox-pool/webhooks.toml".into(), text };
-    let hooks = WebhookConfig { file: Some(file), ..config(&[]).webhooks };
-    let wrong = crate::config::ConfigError {
-        setting: "POOL_TARGET_SIZE",
-        given: Some(("many".to_owned(), crate::config::Origin::Environment)),
-        expected: "a whole number".to_owned(),
+    let of = |path: &str, mode, is_dir| Barrier { path: path.into(), owner: 0, mode, is_dir };
+    let failed = |kind: ErrorKind, disk: Option<&Finding>| {
+        here::written(dir, dir, Err(Error::from(kind)), disk, None, file)
     };
-    let wrong = ConfigErrors { errors: vec![wrong], ignored: Vec::new() };
+    let space = |bytes, inodes| {
+        let disk = here::space(dir, bytes, Some(inodes), file);
+        let mut findings = match disk.level {
+            Level::Fail => failed(ErrorKind::StorageFull, Some(&disk)),
+            Level::Ok | Level::Warn | Level::Skip => Vec::new(),
+        };
+        findings.push(disk);
+        findings
+    };
+    let key = "/etc/sandbox-pool/billing.key";
+    let barred =
+        |check, setting, path: &str, by| vec![settings::barred(check, setting, Path::new(path), &by)];
     vec![
-        ("a certificate that nobody vouches for", distrusted(&[]).await),
+        ("settings that only root may read, and somebody else who looks", vec![settings::roots_alone(file)]),
         (
-            "another certificate than the pinned one",
-            distrusted(&[("PVE_FINGERPRINT", &"ab".repeat(32))]).await,
+            "a file that a setting names is root's",
+            barred("settings", "PVE_API_TOKEN_FILE", "/srv/token", of("/srv/token", 0o600, false)),
         ),
-        ("clocks twenty seconds apart", pve::clock(Some(-20_000))),
-        ("clocks an hour apart", pve::clock(Some(3_600_000))),
-        ("the log is root's", here::unusable(dir, &segment, 0, 0o600)),
-        ("disk nearly full", here::space(512 << 20, 1000)),
-        ("disk full", here::space(20 << 20, 1000)),
-        ("a slow disk", here::syncs(12.0)),
-        ("the data directory in memory", here::kind(dir, here::Kind::Memory)),
-        ("the data directory on another machine", here::kind(dir, here::Kind::Network)),
-        ("somebody else has the address", here::taken(address, None)),
-        ("a wrong setting", wrong_settings(&wrong).remove(0)),
-        ("a wrong file of webhooks", webhooks(&hooks).unwrap()),
+        ("a webhook's key is root's", barred("webhooks", "WEBHOOKS_FILE", key, of(key, 0o600, false))),
+        (
+            "a webhook's key is in a directory of root's",
+            barred("webhooks", "WEBHOOKS_FILE", "/root/billing.key", of("/root", 0o700, true)),
+        ),
+        (
+            "the directory of settings is root's",
+            barred("webhooks", "WEBHOOKS_FILE", key, of("/etc/sandbox-pool", 0o700, true)),
+        ),
+        ("PVE tells no time", vec![pve::clock(None)]),
+        (
+            "the log is root's",
+            vec![here::unusable(
+                dir,
+                &of("/var/lib/sandbox-pool/log-00000000000000000001.jsonl", 0o600, false),
+            )],
+        ),
+        ("the data directory is in one of root's", vec![here::unusable(dir, &of("/var/lib", 0o700, true))]),
+        (
+            "the service cannot make its data directory",
+            vec![here::unmade(Path::new("/srv/pool"), &of("/srv", 0o755, true))],
+        ),
+        ("the data directory may not be written", failed(ErrorKind::PermissionDenied, None)),
+        ("a file system that is read-only", failed(ErrorKind::ReadOnlyFilesystem, None)),
+        ("a quota that is used up", failed(ErrorKind::QuotaExceeded, None)),
+        ("disk nearly full", space(512 << 20, 1000)),
+        ("disk full", space(20 << 20, 1000)),
+        ("no inode left", space(5 << 30, 0)),
+        ("a slow disk", vec![here::syncs(12.0)]),
+        ("the data directory on another machine", vec![here::kind(dir, here::Kind::Network, file)]),
+        ("a port of root's", vec![here::privileged("127.0.0.1:80".parse().unwrap(), file)]),
     ]
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_published_table_has_what_is_said_of_each_fault() {
-    let mut table = "# What doctor says\n\n\
-        Each single fault, as the simulated Proxmox VE or this machine can have it, and the finding that it leads \
-        to. A test keeps this true.\n\n| What is wrong | What is found | What mends it |\n|---|---|---|\n"
-        .to_owned();
-    for (name, break_it, settings, _) in CASES {
-        let sim = healthy();
-        break_it(&sim);
-        let findings = examined(&sim, settings, Some(0)).await;
-        // Of equals the last: what comes first is what the later one was found by.
-        table += &line(name, findings.iter().max_by_key(|finding| finding.level).expect("a finding"));
+#[test]
+fn the_published_table_has_what_is_said_of_faults_that_a_test_cannot_make() {
+    let mut part = format!(
+        "{PART}\nA test cannot do these to the machine that it runs on: this is what doctor makes of what the system \
+         would tell it.\n\n| What is wrong | What is found | What mends it |\n|---|---|---|\n"
+    );
+    for (name, findings) in faults() {
+        assert_eq!(
+            wrong(&findings).len(),
+            usize::from(findings.iter().any(|it| it.level > Level::Skip)),
+            "{name}"
+        );
+        part += &line(name, &findings);
     }
-    for (name, finding) in of_the_machine().await {
-        table += &line(name, &finding);
-    }
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/doctor.md");
+    let table = std::fs::read_to_string(TABLE).unwrap_or_default();
+    let (before, published) = match table.find(PART) {
+        Some(place) => table.split_at(place),
+        None => (table.as_str(), ""),
+    };
     if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(path, &table).unwrap();
+        std::fs::write(TABLE, format!("{before}{part}")).unwrap();
+    } else {
+        assert_eq!(published, part);
     }
-    assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), table);
+}
+
+/// Each check at each level that the code gives it, where it is written out.
+fn given() -> BTreeSet<(String, String)> {
+    let sources = [
+        include_str!("../here.rs"),
+        include_str!("../pve.rs"),
+        include_str!("../settings.rs"),
+        include_str!("../template.rs"),
+    ];
+    let mut given = BTreeSet::new();
+    for (made, word) in [("Finding::fail(", "FAIL"), ("Finding::warn(", "WARN"), ("Finding::skip(", "skip")] {
+        for text in sources.iter().flat_map(|source| source.split(made).skip(1)) {
+            if let Some(text) = text.trim_start().strip_prefix('"') {
+                given.insert((text.split('"').next().unwrap().to_owned(), word.to_owned()));
+            }
+        }
+    }
+    assert!(given.len() > 20, "{given:?}");
+    given
+}
+
+#[test]
+fn each_check_is_in_the_table_at_each_level_that_it_can_have() {
+    if std::env::var_os("UPDATE").is_some() {
+        return; // The table is being written.
+    }
+    let table = std::fs::read_to_string(TABLE).unwrap();
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).collect();
+    let is_shown = |check: &str, word: &str| {
+        rows.iter().any(|row| {
+            let (found, skipped) = row.split_once("<br>not looked at: ").unwrap_or((row, ""));
+            let is_skipped = word == "skip" && skipped.contains(&format!("`{check}`"));
+            is_skipped || [' ', '`'].iter().any(|end| found.contains(&format!("| {word} `{check}{end}")))
+        })
+    };
+    let missing: Vec<_> = given().into_iter().filter(|(check, word)| !is_shown(check, word)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
 }

@@ -1,0 +1,150 @@
+//! Checks of the settings, and of the files that they name.
+
+use std::cell::RefCell;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::account::{Account, Barrier, READ};
+use super::finding::Finding;
+use crate::causes;
+use crate::cli::place::INSTALLED;
+use crate::config::{ConfigError, ConfigErrors, Origin, Sources, Warning, WebhookConfig};
+use crate::webhook::Endpoint;
+
+/// Why wrong settings matter.
+const NO_START: &str = "the service does not start with it";
+
+/// The file with the settings: the one that was read, else the installed service's.
+pub(super) fn file(sources: &Sources<'_>) -> PathBuf {
+    let was_read = !sources.dotenv.values.is_empty() || !sources.dotenv.complaints.is_empty();
+    if was_read { sources.dotenv_path.clone() } else { INSTALLED.into() }
+}
+
+/// How a setting gets another value.
+pub(super) fn change(file: &Path, setting: &str) -> String {
+    format!("editor {}   # {setting}; sandbox-pool settings says what it may be", file.display())
+}
+
+/// Settings that can be read: what may not be meant by them, and what of their files the service may not read.
+pub(super) fn settings(warnings: &[Warning], unread: Vec<Finding>, file: &Path) -> Vec<Finding> {
+    let mut findings = if unread.is_empty() { vec![Finding::ok("settings", "can be read")] } else { unread };
+    findings.extend(doubted(warnings, file));
+    findings
+}
+
+fn doubted(warnings: &[Warning], file: &Path) -> impl Iterator<Item = Finding> {
+    // Whether PVE's certificate is verified is a check of its own.
+    let warnings = warnings.iter().filter(|warning| warning.setting != Some("PVE_VERIFY_TLS"));
+    warnings.map(move |warning| {
+        let subject = warning.setting.unwrap_or_default();
+        let Some(why) = warning.why else { return Finding::ok("settings", &warning.text).of(subject) };
+        let mend = match warning.setting {
+            Some(setting) => change(file, setting),
+            None => format!("editor {}   # sandbox-pool settings says what there is", file.display()),
+        };
+        Finding::warn("settings", &warning.text, why).of(subject).mend(mend)
+    })
+}
+
+/// Settings that cannot be read. Nothing else is looked at with them.
+pub(super) fn wrong(errors: &ConfigErrors, file: &Path) -> Vec<Finding> {
+    let wrong = errors.errors.iter().map(|error| {
+        let text = error.to_string();
+        let found = text.strip_prefix(&format!("{}: ", error.setting)).unwrap_or(&text);
+        let finding = Finding::fail("settings", found, NO_START).of(error.setting);
+        ways(error, file).into_iter().fold(finding, Finding::mend)
+    });
+    wrong.chain(doubted(&errors.ignored, file)).collect()
+}
+
+/// What mends a setting: where it was given, it is changed.
+fn ways(error: &ConfigError, file: &Path) -> Vec<String> {
+    let setting = error.setting;
+    let given = error.given.as_ref();
+    let is_file = setting.ends_with("_FILE") || setting == "--env-file";
+    let named = given.filter(|(text, _)| is_file && !text.is_empty());
+    let look = named.map(|(path, _)| format!("ls -l {path}"));
+    let change = match given.map(|(_, origin)| origin) {
+        // The file of settings itself: there is nothing to change it by.
+        Some(Origin::Flag("env-file")) => return look.into_iter().collect(),
+        Some(Origin::Flag(flag)) => format!("sandbox-pool settings   # says what --{flag} may be"),
+        Some(Origin::Environment) => {
+            let file = file.display();
+            format!("unset {setting}   # it goes before {file}; sandbox-pool settings says what it may be")
+        }
+        Some(Origin::File(path)) => change(path, setting),
+        Some(Origin::Socket | Origin::Default) | None => change(file, setting),
+    };
+    look.into_iter().chain([change]).collect()
+}
+
+/// The settings of the installed service, where only root may read them and they would be needed.
+pub(super) fn kept(sources: &Sources<'_>) -> Option<Finding> {
+    let opened = std::fs::File::open(&sources.dotenv_path);
+    let is_kept = opened.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+    is_kept.then(|| roots_alone(&sources.dotenv_path))
+}
+
+pub(super) fn roots_alone(file: &Path) -> Finding {
+    let found = format!("{} may be read by root alone", file.display());
+    let why = "without the service's settings nothing can be looked at";
+    Finding::fail("settings", found, why).mend("sudo sandbox-pool doctor")
+}
+
+/// Which of the files that settings name the service may not read, although whoever looks may.
+pub(super) fn unread(sources: &Sources<'_>, service: Option<&Account>) -> Vec<Finding> {
+    let barred = |(setting, path): (&str, PathBuf)| {
+        let barrier = service?.barrier(&path, READ)?;
+        Some(barred("settings", setting, &path, &barrier))
+    };
+    sources.named_files().into_iter().filter_map(barred).collect()
+}
+
+pub(super) fn barred(check: &'static str, setting: &str, path: &Path, barrier: &Barrier) -> Finding {
+    let found = if barrier.is_dir {
+        format!("{barrier}: behind it the service's own user sandbox-pool may not read {}", path.display())
+    } else {
+        format!("{barrier}: the service's own user sandbox-pool may not read it")
+    };
+    let settings = Path::new(INSTALLED).parent();
+    let mend = if settings == Some(&barrier.path) {
+        format!("chmod 0755 {}   # the files in it have modes of their own", barrier.path.display())
+    } else if barrier.is_dir {
+        let place = Path::new(INSTALLED).with_file_name(path.file_name().unwrap_or_default());
+        let (path, place) = (path.display(), place.display());
+        format!("install -o root -g sandbox-pool -m 0640 {path} {place}   # and have {setting} name it")
+    } else {
+        let path = barrier.path.display();
+        format!("chown root:sandbox-pool {path} && chmod 0640 {path}")
+    };
+    Finding::fail(check, found, NO_START).of(setting).mend(mend)
+}
+
+/// The webhook endpoints, if there are any, with the files of their keys.
+pub(super) fn webhooks(config: &WebhookConfig, service: Option<&Account>, file: &Path) -> Option<Finding> {
+    let (setting, mend) = match (&config.file, &config.endpoint) {
+        (Some(file), _) => {
+            let path = file.path.display();
+            ("WEBHOOKS_FILE", format!("editor {path}   # deploy/webhooks.example.toml has every key"))
+        }
+        (None, Some(_)) => ("WEBHOOK_URL", change(file, "WEBHOOK_URL or WEBHOOK_ALLOW_CIDRS")),
+        (None, None) => return None,
+    };
+    let keys = RefCell::new(Vec::new());
+    let read = |path: &Path| {
+        keys.borrow_mut().push(path.to_owned());
+        std::fs::read_to_string(path)
+    };
+    let loaded = Endpoint::load(config, &read);
+    let barred = |service: &Account| {
+        let keys = keys.borrow();
+        let mut kept = keys.iter().filter_map(|key| Some((key, service.barrier(key, READ)?)));
+        kept.next().map(|(key, barrier)| barred("webhooks", setting, key, &barrier))
+    };
+    Some(match loaded {
+        Ok(endpoints) => service
+            .and_then(barred)
+            .unwrap_or_else(|| Finding::ok("webhooks", format!("{} endpoints", endpoints.len())).of(setting)),
+        Err(error) => Finding::fail("webhooks", causes::chain(&error), NO_START).of(setting).mend(mend),
+    })
+}

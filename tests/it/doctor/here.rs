@@ -1,0 +1,39 @@
+//! Faults of the machine: the data directory, and the address to listen on.
+
+use std::fs;
+
+use super::ground::{listener, mode};
+use super::{Case, case};
+
+pub const CASES: &[Case] = &[
+    case("a data directory that everybody may read", "data-dir", |it| mode(&it.data(), 0o755)),
+    case("a data directory that is a file", "data-dir", |it| {
+        fs::remove_dir(it.data()).expect("an end");
+        fs::write(it.data(), "").expect("a file");
+    }),
+    case("a data directory below a file", "data-dir", |it| {
+        fs::remove_dir(it.data()).expect("an end");
+        fs::write(it.data(), "").expect("a file");
+        it.set_path("POOL_DATA_DIR", &it.data().join("log"));
+    }),
+    case("the data directory in memory", "file-system", |it| {
+        let memory = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
+        mode(memory.path(), 0o700);
+        it.set_path("POOL_DATA_DIR", memory.path());
+        it.show(memory.path().to_str().expect("a path"), "/dev/shm/sandbox-pool");
+        it.also.push(memory);
+    }),
+    case("somebody else has the address", "listen", |it| {
+        let somebody = listener();
+        let address = somebody.local_addr().expect("an address");
+        it.set("POOL_LISTEN", address.to_string());
+        it.show(address.to_string(), "127.0.0.1:8007");
+        it.show(format!("'sport = :{}'", address.port()), "'sport = :8007'");
+        let somebody = tokio::net::TcpListener::from_std(somebody).expect("a listener");
+        tokio::spawn(async move { while somebody.accept().await.is_ok() {} });
+    }),
+    case("an address of another machine", "listen", |it| {
+        it.set("POOL_LISTEN", "192.0.2.1:8007");
+        it.set("POOL_API_TOKEN", "0123456789abcdef0123");
+    }),
+];
