@@ -8,7 +8,7 @@ use super::rights;
 use crate::domain::fault::FaultKind;
 use crate::domain::ids::{Node, Vmid};
 use crate::domain::settings::CloneMode;
-use crate::pve::{CtConfig, GuestKind, StorageRow};
+use crate::pve::{CtConfig, Error, GuestKind, Pve, StorageRow};
 
 /// A few linked clones that are written to.
 const GOOD_SPACE: u64 = 10 << 30;
@@ -91,7 +91,7 @@ async fn one(it: &mut Examination<'_>, vmid: Vmid, needs: &mut Needs) {
         it.findings.push(Finding::skip("template", "not looked at: its node is not well").of(vmid));
         return;
     }
-    match it.pve.config(&row.node, vmid).await {
+    match settled(it.pve, &row.node, vmid).await {
         Ok(config) => {
             let linked = it.pve.can_link(&row.node, vmid).await.ok();
             it.findings.push(judge(vmid, &row.node, &config, linked, it.config.settings.clone_mode));
@@ -107,6 +107,20 @@ async fn one(it: &mut Examination<'_>, vmid: Vmid, needs: &mut Needs) {
             it.findings.push(finding.mend(format!("pct config {vmid}   # on {}", row.node)));
         }
     }
+}
+
+/// A template's configuration, without the lock of a task that works on it: each clone locks its template, and a
+/// pool at work makes one after the other.
+async fn settled(pve: &Pve, node: &Node, vmid: Vmid) -> Result<CtConfig, Error> {
+    // The task may have ended in between, and the next one begun.
+    for _ in 0..2 {
+        let config = pve.config(node, vmid).await?;
+        let works = || pve.running_tasks(node, vmid);
+        if config.lock.is_none() || works().await.is_ok_and(|tasks| !tasks.is_empty()) {
+            return Ok(CtConfig { lock: None, ..config });
+        }
+    }
+    pve.config(node, vmid).await
 }
 
 /// The storages that a clone takes space on: those of its root file system and of its mount points.

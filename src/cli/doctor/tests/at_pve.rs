@@ -1,6 +1,8 @@
 //! A healthy PVE, and each single right that is missing. Other faults are injected under the whole program: tests/it.
 
 use super::*;
+use crate::domain::ids::{Hostname, Node, Vmid};
+use crate::pve::CloneRequest;
 use crate::sim::DEMO_TOKEN;
 
 #[tokio::test(start_paused = true)]
@@ -44,6 +46,23 @@ async fn each_right_that_is_missing_is_named_with_its_path() {
     sim.revoke(DEMO_TOKEN, "/vms", &["VM.Audit"]);
     let both = ["privileges /vms".to_owned(), format!("privileges /vms/{TEMPLATE}")];
     assert_eq!(wrong(&examined(&sim, &[], Some(0)).await), both.into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_template_that_is_being_cloned_is_well() {
+    let sim = healthy();
+    let pve = Pve::new(Arc::new(sim.demo_transport()));
+    let request = CloneRequest {
+        newid: Vmid(300),
+        hostname: Hostname::from("clone"),
+        description: String::new(),
+        full: true,
+        pool: None,
+    };
+    pve.clone_ct(&Node("pve1".to_owned()), Vmid(TEMPLATE), &request).await.unwrap();
+    let findings = examined(&sim, &[], Some(0)).await;
+    assert_eq!(sim.clones_in_flight(TEMPLATE), 1, "it locks its template");
+    assert_eq!(wrong(&findings), BTreeSet::new(), "{findings:#?}");
 }
 
 #[tokio::test(start_paused = true)]
