@@ -58,7 +58,7 @@ fn example(setting: &Setting) -> &'static str {
     match (setting.fallback, setting.name) {
         (Fallback::Value(text), _) => text,
         (_, "PVE_API_URL") => "https://127.0.0.1:8006",
-        (_, "PVE_API_TOKEN") => "sandbox-pool@pve!pool=00000000-0000-0000-0000-000000000000",
+        (_, "PVE_API_TOKEN") => "warm@pve!svc=00000000-0000-0000-0000-000000000000",
         (Fallback::Required | Fallback::Absent(_), _) => "",
     }
 }

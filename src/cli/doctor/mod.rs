@@ -23,7 +23,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::place::{INSTALLED, sources};
-use super::say;
+use super::{say, wait};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{Checks, Config, Flags, Sources};
@@ -77,7 +77,7 @@ fn look(flags: Flags) -> anyhow::Result<Vec<Finding>> {
     findings.extend(settings::webhooks(&config.webhooks, service.as_ref(), &file));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the runtime")?.block_on(async {
-        findings.extend(at_pve(&config).await);
+        findings.extend(wait::answer(at_pve(&config), async || "looking at PVE".to_owned()).await);
         findings.extend(here::data_dir(&config.data_dir, service.as_ref(), &file));
         findings.push(match here::listen(config.listen, service.is_some(), &file) {
             Some(finding) => finding,
