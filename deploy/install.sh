@@ -194,6 +194,13 @@ allow() {
     run pveum acl modify "$1" --roles "$2" --tokens "$user!$token_id"
 }
 
+# The zone that a bridge is in: a vnet has its own.
+zone_of() {
+    local zone
+    zone=$(sed -n "/^vnet: $1\$/,/^\$/ s/^[[:space:]]*zone[[:space:]]*//p" "$root/etc/pve/sdn/vnets.cfg" 2>/dev/null) || true
+    printf '%s\n' "${zone:-localnetwork}"
+}
+
 make_roles() {
     local files vmids storages bridges it
     # Pool.Audit is for doctor alone: it sees by it whether the resource pool is there.
@@ -214,7 +221,7 @@ make_roles() {
     for it in $storages; do allow "/storage/$it" WarmStore; done
     if [[ $(pveversion | sed -n 's|^pve-manager/\([0-9]*\).*|\1|p') -ge 8 ]]; then
         role WarmNet SDN.Use
-        for it in $bridges; do allow "/sdn/zones/localnetwork/$it" WarmNet; done
+        for it in $bridges; do allow "/sdn/zones/$(zone_of "$it")/$it" WarmNet; done
     fi
 }
 

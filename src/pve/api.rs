@@ -258,6 +258,13 @@ impl Pve {
         Ok(self.guests().await?.into_iter().find(|guest| guest.vmid == vmid).map(|guest| guest.node))
     }
 
+    /// The bridges of a node, and the vnets there, that the token may see or use.
+    pub async fn bridges(&self, node: &Node) -> Result<BTreeSet<String>, Error> {
+        let path = format!("/nodes/{}/network", escape(node.as_str()));
+        let rows = self.rows(Some(node), &path, &[("type", "any_bridge".to_owned())]).await?;
+        rows.iter().map(|row| row.needed_text("iface")).collect()
+    }
+
     /// The storages of a node that the token may see.
     pub async fn storages(&self, node: &Node) -> Result<Vec<StorageRow>, Error> {
         let path = format!("/nodes/{}/storage", escape(node.as_str()));

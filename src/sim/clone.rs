@@ -127,7 +127,7 @@ impl Model {
         }
         let storage = context.get("storage").unwrap_or(own);
         if let Some(bridge) = source.bridge() {
-            self.require(context, &format!("/sdn/zones/localnetwork/{bridge}"), &["SDN.Use"])?;
+            self.require(context, &self.bridge_path(bridge), &["SDN.Use"])?;
         }
         Ok(CloneWork {
             newid,

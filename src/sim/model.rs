@@ -37,6 +37,7 @@ pub struct Model {
     pub(super) cts: BTreeMap<u32, Ct>,
     pub(super) vms: BTreeMap<u32, Vm>,
     pub(super) pools: BTreeMap<String, BTreeSet<u32>>,
+    pub(super) vnets: BTreeMap<String, String>,
     pub(super) access: Access,
     pub(super) tasks: BTreeMap<u64, Task>,
     pub(super) running: BTreeSet<u64>,
@@ -106,6 +107,7 @@ impl Model {
             cts: BTreeMap::new(),
             vms: BTreeMap::new(),
             pools: BTreeMap::new(),
+            vnets: BTreeMap::new(),
             access: Access::default(),
             tasks: BTreeMap::new(),
             running: BTreeSet::new(),
@@ -239,6 +241,7 @@ impl Model {
             Route::TaskStatus => self.task_status(context),
             Route::TaskLog => self.task_log(context),
             Route::TaskStop => self.task_stop(context),
+            Route::NetworkList => Ok(self.network_list(context)),
             Route::StorageList => Ok(self.storage_list(context)),
             Route::StorageStatus => self.storage_status(context),
         }

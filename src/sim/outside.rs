@@ -37,6 +37,11 @@ impl Model {
         self.pools.entry(name.to_owned()).or_default();
     }
 
+    /// Adds a vnet to a zone of the software-defined network.
+    pub fn add_vnet(&mut self, name: &str, zone: &str) {
+        self.vnets.insert(name.to_owned(), zone.to_owned());
+    }
+
     /// Adds a container.
     pub fn add_ct(&mut self, spec: CtSpec) {
         let CtSpec { vmid, storage, mut config, .. } = spec;

@@ -1,7 +1,10 @@
 //! Which privilege each call asks for, checked before its parameters, with PVE's words for what is missing.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
+use super::ct::Ct;
 use super::model::{Context, Model};
 use super::reply::{Halt, Reply, data};
 use super::routes::Route;
@@ -27,7 +30,8 @@ impl Model {
             | Route::TaskStatus
             | Route::TaskLog
             | Route::TaskStop
-            | Route::StorageList => Ok(()),
+            | Route::StorageList
+            | Route::NetworkList => Ok(()),
             Route::ClusterStatus => self.require(context, "/", &["Sys.Audit"]),
             Route::CtConfig
             | Route::CtPending
@@ -91,6 +95,28 @@ impl Model {
     pub(super) fn pool_list(&self, context: &Context) -> Value {
         let seen = self.pools.keys().filter(|name| self.may(context, &format!("/pool/{name}"), "Pool.Audit"));
         data(seen.map(|name| json!({ "poolid": name })).collect())
+    }
+
+    /// Where the right to use a bridge is looked for: a vnet is in a zone of its own.
+    pub(super) fn bridge_path(&self, bridge: &str) -> String {
+        let zone = self.vnets.get(bridge).map_or("localnetwork", String::as_str);
+        format!("/sdn/zones/{zone}/{bridge}")
+    }
+
+    /// The bridges that containers have, and the vnets, as far as the caller may see them; other interfaces there
+    /// are none.
+    pub(super) fn network_list(&self, context: &Context) -> Value {
+        let with_vnets = matches!(context.get("type"), Some("any_bridge" | "include_sdn"));
+        let names: BTreeSet<&str> =
+            self.cts.values().filter_map(Ct::bridge).chain(self.vnets.keys().map(String::as_str)).collect();
+        let row = |name: &str| {
+            let path = self.bridge_path(name);
+            let seen = ["SDN.Audit", "SDN.Use"].iter().any(|right| self.may(context, &path, right));
+            let vnet = self.vnets.contains_key(name);
+            let kind = if vnet { "vnet" } else { "bridge" };
+            (seen && (with_vnets || !vnet)).then(|| json!({ "iface": name, "type": kind, "active": 1 }))
+        };
+        data(names.into_iter().filter_map(row).collect())
     }
 
     pub(super) fn permissions(&self, context: &Context) -> Value {

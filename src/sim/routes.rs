@@ -37,6 +37,7 @@ pub(super) enum Route {
     TaskLog,
     TaskStop,
     StorageList,
+    NetworkList,
     StorageStatus,
     QemuList,
 }
@@ -78,6 +79,7 @@ pub(super) fn find(method: &str, path: &str) -> Option<Routed> {
     let (route, vmid, name) = match (method, rest) {
         ("GET", ["lxc"]) => (Route::CtList, None, None),
         ("GET", ["qemu"]) => (Route::QemuList, None, None),
+        ("GET", ["network"]) => (Route::NetworkList, None, None),
         ("GET", ["storage"]) => (Route::StorageList, None, None),
         ("GET", ["storage", name, "status"]) => (Route::StorageStatus, None, Some(*name)),
         ("GET", ["tasks"]) => (Route::TaskList, None, None),
@@ -146,6 +148,7 @@ impl Route {
                 | Self::CtConfig
                 | Self::CtPending
                 | Self::TaskList
+                | Self::NetworkList
         )
     }
 
@@ -169,7 +172,7 @@ impl Route {
     fn fields(self) -> &'static [(&'static str, Kind)] {
         use Kind::{Boolean, DnsName, Integer, Tags, Text, Vmid};
         match self {
-            Self::Resources => &[("type", Text)],
+            Self::Resources | Self::NetworkList => &[("type", Text)],
             Self::NextId => &[("vmid", Vmid)],
             Self::Permissions => &[("path", Text), ("userid", Text)],
             Self::CtConfig => &[("current", Boolean), ("snapshot", Text)],

@@ -23,6 +23,20 @@ async fn a_healthy_cluster_has_nothing_to_mend() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_vnet_is_used_in_its_own_zone() {
+    let sim = healthy();
+    sim.with(|model| {
+        model.add_vnet("tenants", "overlay");
+        model.outside_set(TEMPLATE, "net0", Some("name=eth0,bridge=tenants,ip=dhcp"));
+    });
+    let named = "privileges /sdn/zones/localnetwork/tenants".to_owned();
+    assert_eq!(wrong(&examined(&sim, &[], None).await), BTreeSet::from([named]));
+    sim.grant(DEMO_TOKEN, "/sdn/zones/overlay/tenants", &["SDN.Use"]);
+    let findings = examined(&sim, &[], None).await;
+    assert_eq!(wrong(&findings), BTreeSet::new(), "{findings:#?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_right_that_is_missing_is_named_with_its_path() {
     let at_vms = ["VM.Allocate", "VM.Config.Network", "VM.Config.Options", "VM.PowerMgmt"];
     let cases = at_vms.map(|privilege| ("/vms", privilege, "privileges /vms".to_owned()));
