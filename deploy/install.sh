@@ -52,6 +52,9 @@ ended() {
 }
 trap 'ended $?' EXIT
 have() { command -v "$1" >/dev/null 2>&1; }
+# A PVE node has none, and whoever is there is root.
+sudo=
+! have sudo || sudo="sudo "
 
 # Runs what changes something, or shows it.
 run() {
@@ -151,7 +154,7 @@ find_token() {
     fi
     [[ -n $pve_token ]] || pve_token=$(ask 'API token (USER@REALM!ID=SECRET; it is not shown): ' -s)
     [[ -n $pve_token ]] || fail "this is no PVE node, and no token was given: make one on a node, the README lists the commands, and then
-  read -rs PVE_API_TOKEN && export PVE_API_TOKEN && sudo --preserve-env=PVE_API_TOKEN $0 --pve-url $pve_url"
+  read -rs PVE_API_TOKEN && export PVE_API_TOKEN && ${sudo:+sudo --preserve-env=PVE_API_TOKEN }$0 --pve-url $pve_url"
     [[ $pve_token == ?*@?*!?*=?* ]] ||
         fail "this is no API token: one looks like USER@REALM!ID=SECRET; see PVE_API_TOKEN, --pve-token and $(settings)"
 }
@@ -253,6 +256,8 @@ find_binary() {
     done
     [[ -n $binary ]] || fail "the program is not built: run \`cargo build --release --locked\`, or give --binary PATH"
     [[ -f $binary ]] || fail "there is no $binary; \`cargo build --release --locked\` makes target/release/sandbox-pool"
+    # Without a slash it would be looked for in PATH.
+    binary=$(realpath -- "$binary")
     "$binary" --version >/dev/null ||
         fail "$binary does not run on this machine: build it here, or without glibc as deploy/README.md shows"
 }
@@ -367,7 +372,7 @@ start_service() {
     run systemctl enable sandbox-pool.service
     [[ ${changed:-no} == no ]] || verb=restart
     run systemctl $verb sandbox-pool.service ||
-        fail "it does not start: journalctl -u sandbox-pool -n 50 says why, and sudo sandbox-pool doctor what mends it"
+        fail "it does not start: journalctl -u sandbox-pool -n 50 says why, and ${sudo}sandbox-pool doctor what mends it"
 }
 
 check_health() {
@@ -381,13 +386,13 @@ check_health() {
     # It knows by the settings where the service listens and which token it wants.
     for tries in {1..30}; do
         if "$program" status --json --env-file "$(settings)" >/dev/null 2>&1; then
-            say "sandbox-pool serves. The pool at a glance: sudo sandbox-pool status; for cmux: PVE_POOL_URL=http://$(listens)"
+            say "sandbox-pool serves. The pool at a glance: ${sudo}sandbox-pool status; for cmux: PVE_POOL_URL=http://$(listens)"
             return
         fi
         [[ $tries == 30 ]] || sleep "${HEALTH_PAUSE:-1}"
     done
     "$program" status --env-file "$(settings)" >&2 || true
-    fail "it does not answer: journalctl -u sandbox-pool -n 50 says why, and sudo sandbox-pool doctor what mends it"
+    fail "it does not answer: journalctl -u sandbox-pool -n 50 says why, and ${sudo}sandbox-pool doctor what mends it"
 }
 
 listens() {
@@ -426,7 +431,7 @@ remove() {
 
 main() {
     read_arguments "$@"
-    [[ -n $root || $dry_run == yes || $(id -u) == 0 ]] || fail "run it as root: sudo $0, with the same options"
+    [[ -n $root || $dry_run == yes || $(id -u) == 0 ]] || fail "run it as root: $sudo$0, with the same options"
     if [[ $uninstall == yes ]]; then
         remove
         return

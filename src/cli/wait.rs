@@ -4,7 +4,6 @@
 //! trace of it.
 
 use std::fmt::Write;
-use std::pin::pin;
 use std::time::Duration;
 
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
@@ -19,30 +18,33 @@ const DRAW_EVERY: Duration = Duration::from_millis(100);
 /// Waits for an answer. Whoever looks sees for how long, and the news.
 pub(super) async fn answer<T>(answer: impl Future<Output = T>, news: impl AsyncFn() -> String) -> T {
     let wheel = ProgressBar::new_spinner().with_style(style("{spinner} {elapsed} {wide_msg}"));
-    let (clock, mut answer) = (Clock::system(), pin!(answer));
-    loop {
-        tokio::select! {
-            answer = &mut answer => {
-                wheel.finish_and_clear();
-                return answer;
-            }
+    let clock = Clock::system();
+    let turning = async {
+        loop {
             // What is done at once is not worth a wheel.
-            () = clock.sleep(LOOK_EVERY), if !wheel.is_hidden() => {
+            clock.sleep(LOOK_EVERY).await;
+            if !wheel.is_hidden() {
                 wheel.set_message(news().await);
                 wheel.enable_steady_tick(DRAW_EVERY);
             }
         }
-    }
+    };
+    let answer = tokio::select! {
+        answer = answer => answer,
+        never = turning => never,
+    };
+    wheel.finish_and_clear();
+    answer
 }
 
 /// `■■■□□ 3 of 5 ready, about 12 seconds to go`, where so many are ready already, and one takes so long.
 pub(super) fn bar(ready: u64, target: u64, one: Option<Duration>) -> ProgressBar {
-    let left = move |state: &ProgressState, text: &mut dyn Write| {
+    let shown = move |state: &ProgressState, text: &mut dyn Write| {
         let (made, missing) = (state.pos().saturating_sub(ready), target.saturating_sub(state.pos()));
         let _ = text.write_str(&left(made, missing, state.elapsed(), one).map(to_go).unwrap_or_default());
     };
     let bar = ProgressBar::new(target).with_position(ready);
-    let bar = bar.with_style(style("{bar:20} {pos} of {len} ready{left}{wide_msg}").with_key("left", left));
+    let bar = bar.with_style(style("{bar:20} {pos} of {len} ready{left}{wide_msg}").with_key("left", shown));
     bar.enable_steady_tick(DRAW_EVERY);
     bar
 }

@@ -70,7 +70,9 @@ async fn filled(client: &Client, template: Vmid, target: u64) -> anyhow::Result<
 /// Whether nobody works on more ready containers: the template backs off or is drained, or the pool is at its limit.
 fn nothing_comes(template: &Value) -> bool {
     let none = |field: &str| template[field].as_u64() == Some(0);
-    template["backoff"].is_object()
+    // One that the service does not know any more is a log that was changed for another.
+    template.is_null()
+        || template["backoff"].is_object()
         || template["drained"] == true
         || (none("queued_clones") && none("creating_count"))
 }
