@@ -285,7 +285,14 @@ impl Template {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let path = |of: &OfTemplate| format!("/templates/{}", of.vmid);
         match self {
-            Self::Get(of) => of.service.ask(Method::GET, &path(&of), None, table::template),
+            Self::Get(of) => converse(async {
+                let client = of.service.client()?;
+                let template = client.get(&path(&of)).await?;
+                let pool = client.get("/status?containers=false").await?;
+                let trouble = table::trouble(&pool["service"]).map(|it| format!("! {it}\n"));
+                of.service.show(&template, |it| trouble.unwrap_or_default() + &table::template(it))?;
+                Ok(ExitCode::SUCCESS)
+            }),
             Self::Set(SetTemplate { of, min, target, max }) => {
                 let given = [("min", min), ("target", target), ("max", max)];
                 let sizes: Map<String, Value> = given

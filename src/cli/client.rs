@@ -29,8 +29,8 @@ pub(super) enum CallError {
         source: reqwest::Error,
     },
     /// The service said why.
-    #[error("{detail} ({code}){}{}", next_step(.code), mending(.hint.as_deref()))]
-    Problem { code: String, detail: String, hint: Option<String> },
+    #[error("{detail} ({code}). {next_step}{}", mending(.hint.as_deref()))]
+    Problem { code: String, detail: String, next_step: String, hint: Option<String> },
     /// Somebody else answered.
     #[error("{url} answered {status} without a word that this program knows: does --url name the service?")]
     Foreign { url: String, status: u16 },
@@ -103,80 +103,15 @@ impl Client {
         }
         let text = |field: &str| answer[field].as_str().map(str::to_owned);
         match (text("code"), text("detail")) {
-            (Some(code), Some(detail)) => Err(CallError::Problem { code, detail, hint: text("hint") }),
+            (Some(code), Some(detail)) => {
+                let next_step = text("next_step").unwrap_or_default();
+                Err(CallError::Problem { code, detail, next_step, hint: text("hint") })
+            }
             _ => Err(foreign()),
         }
     }
 }
 
-/// What a caller can do about a problem that is not PVE's.
-pub(super) fn next_step(code: &str) -> &'static str {
-    match code {
-        "unauthorized" => {
-            ": set POOL_API_TOKEN, name the service's settings with --env-file, or use sudo if only root may read them"
-        }
-        "read_only_token" => ": set POOL_API_TOKEN to a token that may write",
-        "template_not_found" | "not_a_template" => ": `pct list` on the node shows what there is",
-        "template_backed_off" => {
-            ": `sandbox-pool template get VMID` says why; `sandbox-pool warm VMID` tries at once"
-        }
-        "container_not_found" => ": `sandbox-pool status` and `explain --vmid` say what became of it",
-        "held_by_another" | "instance_of_other_template" => {
-            ": `sandbox-pool explain --instance NAME` says who has what"
-        }
-        "wrong_state" | "ownership_doubted" => {
-            ": `sandbox-pool explain --vmid VMID` says what is going on with it"
-        }
-        "instance_leaving" | "still_releasing" | "still_removing" => ": it goes on; ask again in a moment",
-        "too_many_waiting" | "allocate_timeout" => ": try again, or raise POOL_TARGET_SIZE",
-        "max_total" => ": release what is not needed, or raise POOL_MAX_TOTAL",
-        "containers_unusable" | "release_failed" | "removal_failed" => {
-            ": `sandbox-pool explain` says what PVE had against it"
-        }
-        "in_the_future" | "events_elsewhere" => ": `sandbox-pool status` shows the head of this log",
-        "pruned" | "events_pruned" => ": a copy of the log from before may have it: `--data-dir`",
-        "released" | "removed" | "cancelled" => ": ask again if it is still wanted",
-        "internal" => ": `journalctl -u sandbox-pool` has the reason",
-        "webhook_not_found" => ": GET /webhooks lists the endpoints",
-        "template_drained" => ": `sandbox-pool template set` puts it to use again",
-        "not_yet_there" | "overloaded" | "stopping" | "too_many_streams" => ": try again in a moment",
-        "pve_unreachable" | "pve_timeout" | "pve_refused" => {
-            ": `sandbox-pool doctor` says what is wrong at PVE"
-        }
-        "nothing_known" => ": `sandbox-pool events` shows everything that the log has",
-        "log_unwritable" => ": make space in the data directory",
-        _ => "",
-    }
-}
-
 fn mending(hint: Option<&str>) -> String {
     hint.map(|hint| format!("; run: {hint}")).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::http::codes::Code;
-
-    /// Problems of the request itself: what the service says of them names the part that is wrong.
-    const SAID: [Code; 11] = [
-        Code::InvalidRequest,
-        Code::SizesContradict,
-        Code::CrossSite,
-        Code::NotFound,
-        Code::MethodNotAllowed,
-        Code::RequestTimeout,
-        Code::PayloadTooLarge,
-        Code::UnsupportedMediaType,
-        Code::NotParked,
-        Code::UnknownFilter,
-        Code::TooManyReplays,
-    ];
-
-    #[test]
-    fn every_problem_has_a_next_step() {
-        for code in Code::ALL.iter().filter(|code| !SAID.contains(code)) {
-            assert!(!next_step(code.as_str()).is_empty(), "{}", code.as_str());
-        }
-    }
 }

@@ -4,11 +4,11 @@ use std::io::{self, BufWriter, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::anyhow;
+use anyhow::Context as _;
 use clap::Args;
 
 use super::ask::{Service, converse};
-use super::client::next_step;
+use super::place::OTHER_DIRECTORY;
 use crate::clock;
 use crate::tail::{self, EventType, Printer, Since, TailError, Wanted};
 
@@ -51,9 +51,7 @@ impl Events {
         match shown {
             // Whoever reads no further has what he wanted.
             Err(error) if error.is_closed_pipe() => Ok(ExitCode::SUCCESS),
-            Err(TailError::Refused { code: Some(code), detail, .. }) => {
-                Err(anyhow!("{detail} ({code}){}", next_step(&code)))
-            }
+            Err(error @ TailError::Log(_)) => Err(error).context(OTHER_DIRECTORY),
             shown => Ok(shown.map(|()| ExitCode::SUCCESS)?),
         }
     }

@@ -11,8 +11,10 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::ask::{Service, with_query};
+use super::place::OTHER_DIRECTORY;
 use crate::domain::ids::{InstanceId, Seq, Vmid};
-use crate::explain::{Subject, Teller};
+use crate::explain::{Subject, Teller, Unknown};
+use crate::http::codes::Code;
 use crate::log;
 use crate::tail::harmless;
 
@@ -58,8 +60,9 @@ impl Explain {
             teller.hear(&envelope);
             ControlFlow::Continue(())
         })
-        .with_context(|| format!("the log in {} cannot be told", dir.display()))?;
-        let story = teller.tell().map_err(|unknown| anyhow!(unknown.in_words()))?;
+        .context(OTHER_DIRECTORY)?;
+        let unknown = |it: Unknown| anyhow!("{}. {}", it.in_words(), Code::NothingKnown.next_step());
+        let story = teller.tell().map_err(unknown)?;
         service.show(&serde_json::to_value(&story)?, words)?;
         Ok(ExitCode::SUCCESS)
     }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use ulid::Ulid;
 
-use super::place::DataDir;
+use super::place::{DataDir, OTHER_DIRECTORY};
 use super::{say, table};
 use crate::clock::{self, Clock};
 use crate::domain::ids::Seq;
@@ -96,8 +96,7 @@ fn verify(dir: &Path) -> anyhow::Result<ExitCode> {
             say::line(&in_words(dir, &report))?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(error @ (OpenError::NoLog(_) | OpenError::Io { .. })) => Err(error)
-            .context("give the directory with --data-dir; the service makes its log at its first start"),
+        Err(error @ (OpenError::NoLog(_) | OpenError::Io { .. })) => Err(error).context(OTHER_DIRECTORY),
         Err(error @ (OpenError::Unreadable { .. } | OpenError::NewerFormat { .. })) => {
             Err(error).with_context(|| format!("this build cannot read the log in {}", dir.display()))
         }
@@ -223,7 +222,7 @@ impl Replay {
             given_up: &|| false,
         };
         let past = log::replay_at::<State>(&dir, &look)
-            .with_context(|| format!("the pool at {} cannot be shown", self.at))?;
+            .context("the pool cannot be shown; `sandbox-pool log verify` says which events there are")?;
         let at = past.at;
         let status = PoolStatus::of(&Published::from(past), at);
         if self.json {

@@ -11,6 +11,9 @@ use crate::config::{ConfigErrors, Sources, data_dir};
 /// Where the installed service keeps its settings.
 pub(super) const INSTALLED: &str = "/etc/sandbox-pool/env";
 
+/// What to do where no log can be read.
+pub(super) const OTHER_DIRECTORY: &str = "no log can be read there: --data-dir names the directory of one, which a service makes at its first start";
+
 /// The settings of the service that an operator means.
 #[derive(Clone, Debug, Default, Args)]
 pub struct EnvFile {

@@ -1,4 +1,4 @@
-//! Standard output, without a panic when whoever reads it has gone.
+//! Standard output and error, without a panic when whoever reads it has gone.
 
 use std::io::{self, ErrorKind, Write as _};
 
@@ -8,6 +8,11 @@ use serde::Serialize;
 /// Writes a text and a line end.
 pub(super) fn line(text: &str) -> anyhow::Result<()> {
     write(format!("{text}\n").as_bytes())
+}
+
+/// Writes a text and a line end to standard error, for whoever looks; nobody is no failure.
+pub(super) fn remark(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Writes a value as JSON on one line.

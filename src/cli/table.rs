@@ -49,12 +49,13 @@ pub(super) fn status(pool: &Value) -> String {
 pub(super) fn template(template: &Value) -> String {
     let vmid = &template["template_vmid"];
     let mut text = format!(
-        "Template {vmid}: {} ready of {} (min {}, max {}), {} creating, {} allocated, {} waiting",
+        "Template {vmid}: {} ready of {} (min {}, max {}), {} creating, {} queued, {} allocated, {} waiting",
         template["ready_count"],
         template["target_size"],
         template["min_size"],
         template["max_size"],
         template["creating_count"],
+        template["queued_clones"],
         template["allocated_count"],
         template["waiting_count"],
     );
@@ -79,9 +80,7 @@ fn service(service: &Value, head: &Value) -> String {
         words("phase"),
         words("started_at")
     );
-    if let Some(trouble) = trouble(service) {
-        let _ = write!(text, "\n! {trouble}");
-    }
+    text += &trouble(service).map(|trouble| format!("\n! {trouble}")).unwrap_or_default();
     if let Some(why) = service["unwritable"].as_str() {
         let _ = write!(text, "\n! The event log cannot be written: {why}. Make space in the data directory.");
     }
@@ -111,7 +110,11 @@ pub(super) fn trouble(service: &Value) -> Option<String> {
 fn remarks(template: &Value) -> String {
     let mut text = String::new();
     if template["drained"] == Value::Bool(true) {
-        text += "\n           ! it is drained; `sandbox-pool template set` puts it to use again";
+        let vmid = &template["template_vmid"];
+        let _ = write!(
+            text,
+            "\n           ! it is drained; `sandbox-pool template set {vmid}` puts it to use again"
+        );
     }
     if let Some(reason) = template["backoff"]["reason"].as_str() {
         let until = template["backoff"]["until"].as_str().unwrap_or("later");

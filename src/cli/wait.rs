@@ -44,7 +44,7 @@ pub(super) fn bar(ready: u64, target: u64, one: Option<Duration>) -> ProgressBar
         let _ = text.write_str(&left(made, missing, state.elapsed(), one).map(to_go).unwrap_or_default());
     };
     let bar = ProgressBar::new(target).with_position(ready);
-    let bar = bar.with_style(style("{bar:20} {pos} of {len} ready{left}{wide_msg}").with_key("left", shown));
+    let bar = bar.with_style(style("{bar:20} {pos} of {len} ready{left}").with_key("left", shown));
     bar.enable_steady_tick(DRAW_EVERY);
     bar
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::ask::{Service, converse, with_query};
 use super::client::Client;
-use super::{table, wait};
+use super::{say, table, wait};
 use crate::clock::Clock;
 use crate::domain::ids::Vmid;
 
@@ -22,7 +22,7 @@ pub struct Warm {
     /// Ready and creating containers to reach [default: the template's target]
     #[arg(long, value_name = "NUMBER")]
     count: Option<u32>,
-    /// Wait until they are ready, and show how far it is; exit code 1 if they will not be
+    /// Wait until they are ready, and show how far it is; exit code 1 if they will not be. While PVE is away it waits
     #[arg(long)]
     wait: bool,
 }
@@ -35,9 +35,7 @@ impl Warm {
             let path = with_query(&format!("/warm/{template}"), &[("count", count.map(|it| it.to_string()))]);
             let warming = client.call(Method::POST, &path, None).await?;
             if !wait || !service.json {
-                service.show(&warming, |it| {
-                    format!("{} clones queued, from {} to {}", it["queued"], it["current"], it["target"])
-                })?;
+                service.show(&warming, |it| in_words(it, count))?;
             }
             if !wait {
                 return Ok(ExitCode::SUCCESS);
@@ -49,16 +47,34 @@ impl Warm {
     }
 }
 
+/// What a request to fill led to.
+fn in_words(warming: &Value, count: Option<u32>) -> String {
+    let number = |field: &str| warming[field].as_u64().unwrap_or(0);
+    let (queued, current, target) = (number("queued"), number("current"), number("target"));
+    let most = match count {
+        Some(count) if target < u64::from(count) => ", as many as POOL_MAX_SIZE allows",
+        _ => "",
+    };
+    match queued {
+        0 if current >= target => format!("nothing to do: {current} are ready or being made{most}"),
+        _ => format!("{queued} clones queued, from {current} to {target}{most}"),
+    }
+}
+
 /// Waits until a template has so many ready containers, or will not have them.
 async fn filled(client: &Client, template: Vmid, target: u64) -> anyhow::Result<bool> {
-    let mut bar = None;
+    let (mut bar, mut told) = (None, None);
     loop {
         let pool = client.get("/status?containers=false").await?;
         let state = &pool["templates"][template.to_string()];
         let ready = state["ready_count"].as_u64().unwrap_or(0);
         let bar = bar.get_or_insert_with(|| wait::bar(ready, target, table::duration(&state["clone_ms"])));
         bar.set_position(ready);
-        bar.set_message(table::trouble(&pool["service"]).map(|it| format!("; {it}")).unwrap_or_default());
+        let trouble = table::trouble(&pool["service"]);
+        if trouble != told {
+            bar.suspend(|| trouble.as_deref().map(say::remark));
+            told = trouble;
+        }
         if ready >= target || nothing_comes(state) {
             bar.finish_and_clear();
             return Ok(ready >= target);

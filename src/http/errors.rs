@@ -1,6 +1,6 @@
 //! Problem documents (RFC 9457): everything that goes wrong becomes an answer here and nowhere else.
 //!
-//! `detail` is a sentence with PVE's own words where PVE is at fault; `code` is stable.
+//! `detail` is a sentence with PVE's own words where PVE is at fault; `code` is stable, and says what to do next.
 
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ pub struct ProblemDocument {
     pub detail: String,
     /// What kind of a problem it is; never changes.
     pub code: Code,
+    /// What to do, as a sentence.
+    pub next_step: &'static str,
     /// Which fields or parameters are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -178,21 +180,28 @@ impl Problem {
         }
     }
 
-    /// The answer.
-    pub fn into_response(self) -> Response {
+    /// The document that tells it.
+    pub(super) fn document(self) -> ProblemDocument {
         let Self { code, detail, errors, retry_after, hint, events } = self;
-        let body = serde_json::to_vec(&ProblemDocument {
+        ProblemDocument {
             kind: "about:blank",
             title: code.title(),
             status: code.status().as_u16(),
             detail,
             code,
+            next_step: code.next_step(),
             errors,
             retry_after,
             hint,
             oldest: events.map(|events| events.oldest.0),
             head: events.map(|events| events.head.0),
-        });
+        }
+    }
+
+    /// The answer.
+    pub fn into_response(self) -> Response {
+        let (code, retry_after) = (self.code, self.retry_after);
+        let body = serde_json::to_vec(&self.document());
         let mut response = Response::new(body.unwrap_or_default().into());
         *response.status_mut() = code.status();
         let headers = response.headers_mut();

@@ -1,10 +1,11 @@
-//! An example of each route's request and answer, for the API document. A test holds them against its schemas.
+//! An example of each route's request and answer, and of each problem, for the API document. Tests hold them against
+//! its schemas, and problems against what is really answered.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::codes::Code;
 use super::routes::Route;
@@ -26,13 +27,20 @@ pub fn of(route: &Route) -> Option<&'static Example> {
     EXAMPLES.get(&route.name())
 }
 
-/// A problem document of this kind.
+static PROBLEMS: LazyLock<BTreeMap<String, Map<String, Value>>> =
+    LazyLock::new(|| serde_json::from_str(include_str!("problems.json")).unwrap_or_default());
+
+/// A problem document of this kind, as it is answered.
 pub(super) fn problem(code: Code) -> Value {
-    json!({
+    let mut document = json!({
         "type": "about:blank",
         "title": code.title(),
         "status": code.status().as_u16(),
-        "detail": format!("{}.", code.title()),
         "code": code.as_str(),
-    })
+        "next_step": code.next_step(),
+    });
+    for (name, value) in PROBLEMS.get(code.as_str()).into_iter().flatten() {
+        document[name] = value.clone();
+    }
+    document
 }

@@ -69,7 +69,7 @@ pub enum TailError {
         source: reqwest::Error,
     },
     /// The service, or something before it, says no.
-    #[error("{url} answers {status}: {detail}")]
+    #[error("{url} answers {status}: {detail}{}", said(.code.as_deref(), .next_step.as_deref()))]
     Refused {
         /// What was asked.
         url: String,
@@ -79,6 +79,8 @@ pub enum TailError {
         code: Option<String>,
         /// The service's own words.
         detail: String,
+        /// What to do, in the same.
+        next_step: Option<String>,
     },
     /// What answers is not the service.
     #[error("{url} does not speak as sandbox-pool does: {what}")]
@@ -99,6 +101,12 @@ pub enum TailError {
     /// Whoever reads the lines does not any more, or the disk is full.
     #[error("cannot write the events")]
     Output(#[from] io::Error),
+}
+
+/// ` (code). What to do`, as far as the service says it.
+fn said(code: Option<&str>, next_step: Option<&str>) -> String {
+    let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
+    code + &next_step.map(|next_step| format!(". {next_step}")).unwrap_or_default()
 }
 
 impl TailError {

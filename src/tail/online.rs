@@ -107,15 +107,17 @@ impl Service {
         struct Problem {
             code: Option<String>,
             detail: String,
+            next_step: Option<String>,
         }
         let status = response.status();
         let body = self.body(response).await.unwrap_or_default();
         let problem = serde_json::from_str(&body).unwrap_or_else(|_| Problem {
             code: None,
+            next_step: None,
             detail: status.canonical_reason().unwrap_or("no reason").to_owned(),
         });
-        let Problem { code, detail } = problem;
-        TailError::Refused { url: self.name(), status: status.as_u16(), code, detail }
+        let Problem { code, detail, next_step } = problem;
+        TailError::Refused { url: self.name(), status: status.as_u16(), code, detail, next_step }
     }
 
     async fn body(&self, mut response: Response) -> Result<String, TailError> {

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use sandbox_pool::domain::ids::Seq;
 use sandbox_pool::domain::state::State;
+use sandbox_pool::http::codes::Code;
 use sandbox_pool::http::views::PoolStatus;
 use sandbox_pool::log::{Look, Moment, replay_at};
 use serde_json::Value;
@@ -280,7 +281,9 @@ fn every_command_fails_with_a_code_and_a_next_step() {
             let output = served.run(&arguments);
             assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}{}", said(&output), text(&output));
             assert_eq!(said(&output), "", "{arguments:?}: a program that reads it reads nothing");
-            assert!(text(&output).contains(&format!("({code})")), "{arguments:?}: {}", text(&output));
+            let code = Code::ALL.iter().find(|known| known.as_str() == code).expect("a code");
+            let told = format!("({}). {}", code.as_str(), code.next_step());
+            assert!(text(&output).contains(&told), "{arguments:?}: {}", text(&output));
         }
     }
 }
@@ -308,7 +311,7 @@ fn every_command_says_when_nobody_answers_or_the_token_is_missing() {
             program(&borrowed(&settings), served.dir.path()).args(arguments).output().expect("an end");
         assert_eq!(asked.status.code(), Some(1), "{arguments:?}");
         assert!(
-            text(&asked).contains("(unauthorized): set POOL_API_TOKEN"),
+            text(&asked).contains("(unauthorized). Send `Authorization: Bearer …` with POOL_API_TOKEN"),
             "{arguments:?}: {}",
             text(&asked)
         );

@@ -112,7 +112,7 @@ fn a_pool_that_will_not_be_full_says_why_and_is_waited_for_no_longer() {
     let mut served = Served::start();
     served.simulator.end();
     let mut terminal = Terminal::of(served.command(&["warm", "9009", "--count", "3", "--wait"]));
-    terminal.until("to go; PVE cannot be reached since ");
+    terminal.until("PVE cannot be reached since ");
     served.json(&["template", "drain", "9009", "--json"]);
     let (shown, code) = terminal.end();
     assert!(shown.contains("it is drained"), "{shown:?}");

@@ -118,14 +118,17 @@ function problems(operation) {
   for (const [status, response] of Object.entries(operation.responses).filter(([status]) => status !== "200")) {
     const examples = response.content?.["application/problem+json"]?.examples ?? {};
     for (const [code, example] of Object.entries(examples)) {
-      list.append(element("dt", {}, `${status} ${code}`), element("dd", {}, example.summary));
+      const { detail, next_step } = example.value;
+      list.append(element("dt", {}, `${status} ${code}`),
+        element("dd", {}, example.summary, ": ", element("q", {}, detail), ` ${next_step}.`));
     }
   }
   if (list.children.length === 0) return [];
   return [element("h4", {}, "Errors"), element("details", {},
     element("summary", {}, `${list.querySelectorAll("dt").length} codes`),
     element("p", {}, "All of them are ", element("code", {}, "application/problem+json"), " with a stable ", element("code", {}, "code"),
-      " and a sentence in ", element("code", {}, "detail"), "."), list)];
+      ", what is the matter in ", element("code", {}, "detail"), " and what to do in ", element("code", {}, "next_step"), "."),
+    list)];
 }
 
 function section(method, path, operation) {

@@ -4,10 +4,12 @@ use super::*;
 use crate::desk::{Refusal, WayOut};
 use crate::domain::command::Rejection;
 use crate::domain::event::{CancelReason, FailureCode};
-use crate::domain::ids::{InstanceId, Vmid};
+use crate::domain::ids::{EndpointName, InstanceId, Seq, Vmid};
 use crate::domain::settings::Sizes;
+use crate::domain::webhook::MAX_REPLAYS;
 use crate::engine::Refused;
 use crate::http::errors::Problem;
+use crate::http::examples;
 
 const TEMPLATE: Vmid = Vmid(9009);
 const VMID: Vmid = Vmid(205);
@@ -74,6 +76,114 @@ fn rejections() {
     ];
     for (rejection, status, code, retry_after) in cases {
         check(&Refusal::Engine(Refused::Rejected(rejection)), status, code, retry_after);
+    }
+}
+
+/// The example of a problem in the API document is what is answered.
+#[track_caller]
+fn exemplary(problem: Problem) {
+    let document: Value = serde_json::to_value(problem.document()).unwrap();
+    let code = document["code"].as_str().unwrap();
+    let code = Code::ALL.iter().find(|known| known.as_str() == code).unwrap();
+    assert_eq!(examples::problem(*code), document);
+}
+
+#[test]
+fn the_examples_of_refusals_are_what_is_answered() {
+    let instance_id = || InstanceId("pvelxc-1a2b3c4d".to_owned());
+    let endpoint = || EndpointName("billing".to_owned());
+    let in_a_minute = Timestamp(NOW.0 + 60_000);
+    let locked = || Fault::new(FaultKind::Locked, "CT is locked (backup)");
+    let rejections = [
+        Rejection::SizesContradict { sizes: Sizes { min: 5, target: 2, max: 10 } },
+        Rejection::TemplateUnknown { template: TEMPLATE },
+        Rejection::TemplateDrained { template: TEMPLATE },
+        Rejection::TemplateBackedOff {
+            template: TEMPLATE,
+            fault: Fault::new(FaultKind::NoSpace, "no space left on device"),
+            until: in_a_minute,
+        },
+        Rejection::ContainerUnknown { vmid: VMID },
+        Rejection::HeldByAnother { vmid: VMID, asked: instance_id().0 },
+        Rejection::WrongState { vmid: VMID, state: "creating", what: "released" },
+        Rejection::OwnershipDoubted {
+            vmid: VMID,
+            reason: "CT 205 has the hostname `mine`, not `pool-9009-1a2b3c4d`".to_owned(),
+        },
+        Rejection::InstanceOfOtherTemplate { instance_id: instance_id(), template: Vmid(9010) },
+        Rejection::InstanceLeaving { instance_id: instance_id(), vmid: VMID, what: "released" },
+        Rejection::TooManyWaiting { waiting: 100 },
+        Rejection::MaxTotal { max_total: 50 },
+        Rejection::WebhookUnknown { endpoint: endpoint() },
+        Rejection::WebhookNotParked { endpoint: endpoint(), seq: Seq(4711) },
+        Rejection::TooManyReplays { endpoint: endpoint(), replays: MAX_REPLAYS },
+    ];
+    let engine =
+        [Refused::LogUnwritable("no space left on device".to_owned()), Refused::Overloaded, Refused::Stopped];
+    let unreadable = |template, kind, words: &str| Refusal::TemplateUnreadable {
+        template,
+        fault: Fault::new(kind, words),
+    };
+    let failed =
+        |code, reason: &str| Refusal::AllocationFailed { code, reason: reason.to_owned(), retry_at: None };
+    let stuck = |way| Refusal::LeavingFailed {
+        vmid: VMID,
+        way,
+        fault: locked().with_hint("pct unlock 205"),
+        retry_at: Some(in_a_minute),
+    };
+    let no_template = Fault::new(FaultKind::NotATemplate, "CT 101 is not a template");
+    let others = [
+        Refusal::TemplateUnreadable { template: Vmid(101), fault: no_template.with_hint("pct template 101") },
+        unreadable(TEMPLATE, FaultKind::Forbidden, "Permission check failed (/vms/9009, VM.Audit)"),
+        unreadable(TEMPLATE, FaultKind::NotSent, "connection refused"),
+        unreadable(TEMPLATE, FaultKind::OutcomeUnknown, "no answer within 30 s"),
+        failed(FailureCode::AllocateTimeout, "no container became ready in time"),
+        failed(FailureCode::ContainersUnusable, "container 205: CT is locked (backup)"),
+        Refusal::AllocationCancelled { reason: CancelReason::Released },
+        Refusal::AllocationCancelled { reason: CancelReason::Removed },
+        Refusal::AllocationCancelled { reason: CancelReason::Restarted },
+        stuck(WayOut::Release),
+        stuck(WayOut::Removal),
+        Refusal::StillLeaving { vmid: VMID, way: WayOut::Release },
+        Refusal::StillLeaving { vmid: VMID, way: WayOut::Removal },
+        Refusal::Misunderstood { what: "PveReachable" },
+    ];
+    let rejected = rejections.map(|rejection| Refusal::Engine(Refused::Rejected(rejection)));
+    for refusal in rejected.into_iter().chain(engine.map(Refusal::Engine)).chain(others) {
+        exemplary(Problem::of(&refusal, NOW));
+    }
+}
+
+#[tokio::test]
+async fn the_examples_of_wrong_requests_are_what_is_answered() {
+    let (front, _played) = front();
+    let large = format!("{{\"a\":\"{}\"}}", "b".repeat(64 * 1024));
+    let text = [("content-type", "text/plain")];
+    let page = [("origin", "https://elsewhere.example.com"), ("host", "127.0.0.1:8007")];
+    for (method, target, headers, body) in [
+        ("POST", "/allocate", &[][..], "{}"),
+        ("GET", "/nothing", &[], ""),
+        ("PATCH", "/status", &[], ""),
+        ("POST", "/allocate", &[], &large),
+        ("POST", "/allocate", &text, "{}"),
+        ("POST", "/allocate", &page, "{}"),
+        ("GET", "/events?types=Alocated", &[], ""),
+        ("GET", "/templates/9009", &[], ""),
+        ("GET", "/containers/205", &[], ""),
+        ("GET", "/webhooks/billing", &[], ""),
+    ] {
+        let got = ask_with(&front, method, target, headers, body).await;
+        let code = Code::ALL.iter().find(|known| known.as_str() == got.code()).unwrap();
+        assert_eq!(examples::problem(*code), got.body, "{method} {target}");
+    }
+}
+
+#[test]
+fn every_problem_has_an_example_and_a_next_step() {
+    for code in Code::ALL {
+        assert!(examples::problem(*code)["detail"].is_string(), "{}", code.as_str());
+        assert!(!code.next_step().is_empty(), "{}", code.as_str());
     }
 }
 

@@ -97,6 +97,7 @@ async fn a_problem_document_has_all_its_members() {
             "status": 422,
             "detail": format!("vmid: {expected}"),
             "code": "invalid_request",
+            "next_step": "Correct what `errors` names; /docs shows each request",
             "errors": [{ "field": "vmid", "expected": expected }],
         })
     );
