@@ -42,6 +42,8 @@ pub(super) struct Tale {
     pub(super) queued: bool,
     /// How many held the container.
     pub(super) holders: u32,
+    /// The last of them gave it back, and it was ready again.
+    pub(super) given_back: bool,
 }
 
 /// When what is going on began.
@@ -254,6 +256,7 @@ impl Draft {
                 marks.handed = Some(at);
                 chapter.outcome = Outcome::HandingOut;
                 self.tale.holders += 1;
+                self.tale.given_back = false;
             }
             Event::AllocationRequeued(_) if is_allocation => {
                 marks.in_line = Some(at);
@@ -314,6 +317,7 @@ impl Draft {
                 }
             }
             Event::Released(_) => {
+                self.tale.given_back = true;
                 self.chapter.outcome = Outcome::Ready;
                 self.marks.leaving = None;
                 self.marks.ready = Some(at);

@@ -33,7 +33,7 @@ pub(super) fn of_allocation(chapter: &Chapter, tale: Tale) -> String {
         let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
         sentences.push(format!("Answered after {} with {vmid}{parts}.", span_ms(answer)));
     }
-    sentences.push(end(chapter, &vmid));
+    sentences.push(end(chapter, &vmid, durations.held_ms));
     sentences.join(" ")
 }
 
@@ -64,14 +64,19 @@ pub(super) fn of_container(chapter: &Chapter, tale: Tale) -> String {
     match (tale.holders, &chapter.instance_id) {
         (0, _) | (_, None) => {}
         (1, _) if has_holder(chapter) => {}
+        (1, Some(instance_id)) if tale.given_back => {
+            let held = durations.held_ms.map(|held| format!(" for {}", span_ms(held))).unwrap_or_default();
+            sentences.push(format!("{instance_id} had it{held}, and gave it back."));
+        }
         (1, Some(instance_id)) => sentences.push(format!("{instance_id} had it.")),
         (several, Some(instance_id)) => {
-            sentences.push(format!("{several} had it, the last one was {instance_id}."));
+            let back = if tale.given_back { ", who gave it back" } else { "" };
+            sentences.push(format!("{several} had it, the last one was {instance_id}{back}."));
         }
     }
     sentences.push(match &chapter.instance_id {
         Some(instance_id) if has_holder(chapter) => format!("It is {instance_id}'s now."),
-        Some(_) | None => end(chapter, "it"),
+        Some(_) | None => end(chapter, "it", durations.held_ms.filter(|_| !tale.given_back)),
     });
     sentences.join(" ")
 }
@@ -88,10 +93,10 @@ fn from(chapter: &Chapter) -> String {
     chapter.template.map(|template| format!(" from template {template}")).unwrap_or_default()
 }
 
-/// Where it is, or why it is gone.
-fn end(chapter: &Chapter, what: &str) -> String {
+/// Where it is, or why it is gone; how long it was held until then.
+fn end(chapter: &Chapter, what: &str, held_ms: Option<u64>) -> String {
     let all = chapter.ended_at.map(|ended_at| span(ended_at.since(chapter.begun_at))).unwrap_or_default();
-    let held = chapter.durations.held_ms.map(|held| format!("Held for {}, then ", span_ms(held)));
+    let held = held_ms.map(|held| format!("Held for {}, then ", span_ms(held)));
     let held = held.unwrap_or_else(|| "Then ".to_owned());
     let why = match &chapter.gone {
         Some(gone) => match &gone.request_id {

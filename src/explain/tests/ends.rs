@@ -68,6 +68,20 @@ fn who_let_a_container_go_is_told() {
 }
 
 #[test]
+fn whoever_gave_a_container_back_did_not_have_it_to_its_end() {
+    let mut given = held();
+    given.extend([
+        at(61_000, to_release(201, "box", LeaveReason::Request)),
+        at(62_000, released(201, "box", true)),
+        asked(70_000, "REQ", to_remove(201, LeaveReason::Request)),
+        at(71_000, removed(201, None)),
+    ]);
+    let story = tell(&given, container(201));
+    let end = "box had it for 1 min 0 s, and gave it back. Then destroyed: a request asked for it (REQ).";
+    assert!(story.summary.ends_with(end), "{}", story.summary);
+}
+
+#[test]
 fn what_was_given_back_goes_on_as_a_container_and_ends_as_an_allocation() {
     let mut given = held();
     given.extend([
