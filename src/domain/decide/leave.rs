@@ -30,6 +30,10 @@ impl Tx<'_> {
         let container = self.leaving_container(leave)?;
         let vmid = container.vmid;
         let by = LeaveReason::Request;
+        // What nobody holds may be the next one's; a release of it does nothing, and this would.
+        if let (Some(asked), None) = (&leave.instance_id, container.instance_id()) {
+            return Err(Rejection::HeldByAnother { vmid, asked: asked.clone() });
+        }
         match &container.phase {
             Phase::Removing(leaving) => return Ok(Reply::Leaving { vmid, by: leaving.by }),
             Phase::Creating(creating) => {

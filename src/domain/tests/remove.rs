@@ -1,7 +1,7 @@
 //! A container is destroyed.
 
 use super::pool::{Pool, T, doubt, fault, remove};
-use crate::domain::command::{Finding, Hindrance, Observation};
+use crate::domain::command::{Command, Finding, Hindrance, Leave, Observation};
 use crate::domain::fault::FaultKind;
 use crate::domain::ids::{Seq, Vmid};
 use crate::domain::plan::Action;
@@ -11,6 +11,17 @@ fn a_ready_container_is_destroyed_and_replaced() {
     let mut pool = Pool::sized(0, 1, 10);
     pool.clone_all().remove(200).then("RemovalRequested 200 request; CloneQueued 9009 refill");
     pool.destroyed(200).then("Removed 200").holds("");
+}
+
+#[test]
+fn one_that_nobody_holds_is_not_taken_for_somebodys() {
+    let mut pool = Pool::new().stocked(1);
+    let command =
+        |instance: &str| Command::Remove(Leave { vmid: Vmid(200), instance_id: Some(instance.to_owned()) });
+    pool.refuses(command("box"), "not held by box");
+    pool.handed_out("box");
+    pool.refuses(command("other"), "not held by other");
+    pool.run(command("box")).then("RemovalRequested 200 request");
 }
 
 #[test]
