@@ -15,7 +15,7 @@ use crate::domain::ids::Seq;
 use crate::domain::state::State;
 use crate::engine::Published;
 use crate::http::views::PoolStatus;
-use crate::log::{self, Look, Moment, OpenError, Redaction, RepairReport, VerifyReport};
+use crate::log::{self, Look, Moment, OpenError, PastError, Redaction, RepairReport, VerifyReport};
 
 /// Commands about the event log.
 #[derive(Debug, Subcommand)]
@@ -221,8 +221,13 @@ impl Replay {
             build: env!("CARGO_PKG_VERSION"),
             given_up: &|| false,
         };
-        let past = log::replay_at::<State>(&dir, &look)
-            .context("the pool cannot be shown; `sandbox-pool log verify` says which events there are")?;
+        let past = log::replay_at::<State>(&dir, &look).map_err(|error| {
+            let next_step = match error {
+                PastError::Log(OpenError::NoLog(_) | OpenError::Io { .. }) => OTHER_DIRECTORY,
+                _ => "the pool cannot be shown; `sandbox-pool log verify` says which events there are",
+            };
+            anyhow::Error::new(error).context(next_step)
+        })?;
         let at = past.at;
         let status = PoolStatus::of(&Published::from(past), at);
         if self.json {

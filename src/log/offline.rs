@@ -72,18 +72,19 @@ pub(super) fn verify_on(disk: &dyn Disk) -> Result<VerifyReport, OpenError> {
         events += 1;
         Ok(ControlFlow::Continue(()))
     })?;
-    if let Some((seq, _)) = snapshots.iter().rev().find(|(seq, _)| *seq > chain.head) {
-        let snapshot = disk.path(&snapshot_name(*seq));
-        return Err(OpenError::BehindSnapshot { head: chain.head, snapshot, seq: *seq });
-    }
-    let misfits = snapshots.iter().filter(|(seq, _)| !fitting.contains(seq));
-    bad_snapshots.extend(misfits.map(|(seq, _)| format!("{}: does not fit the log", snapshot_name(*seq))));
+    // What is damaged explains an end that is lost, and is told first.
     let torn = match (ended, layout.segments.last()) {
         (ControlFlow::Continue(Some(flaw)), Some(last)) => {
             Some(torn::judge(disk, last, &chain, flaw)?.report(disk, last, None))
         }
         _ => None,
     };
+    if let Some((seq, _)) = snapshots.iter().rev().find(|(seq, _)| *seq > chain.head) {
+        let snapshot = disk.path(&snapshot_name(*seq));
+        return Err(OpenError::BehindSnapshot { head: chain.head, snapshot, seq: *seq });
+    }
+    let misfits = snapshots.iter().filter(|(seq, _)| !fitting.contains(seq));
+    bad_snapshots.extend(misfits.map(|(seq, _)| format!("{}: does not fit the log", snapshot_name(*seq))));
     let segments = layout.segments.len();
     let (head, clean) = (chain.head, chain.stopped);
     Ok(VerifyReport {

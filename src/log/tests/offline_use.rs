@@ -58,6 +58,23 @@ fn verifying_says_which_snapshots_fit() {
 }
 
 #[test]
+fn what_is_damaged_is_told_before_the_snapshots_behind_it() {
+    let disk = MemoryDisk::default();
+    let mut opened = open_memory(&disk, options());
+    let mut events = Vec::new();
+    for _ in 0..6 {
+        events.extend(append(&mut opened.writer, &[2, 1]));
+    }
+    opened.writer.snapshot(&fold(&events)).unwrap();
+    let mut bytes = disk.bytes(&first_segment());
+    let third = usize::try_from(records(&bytes)[2].start).unwrap();
+    bytes[third + 20] ^= 1;
+    disk.put(&first_segment(), &bytes);
+    let told = offline::verify_on(&disk).unwrap_err();
+    assert!(matches!(&told, OpenError::Damaged(damage) if damage.line == 4), "{told:?}");
+}
+
+#[test]
 fn a_whole_log_is_repaired_into_the_same_events() {
     let (disk, events) = three_segments();
     let into = MemoryDisk::default();
