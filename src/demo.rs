@@ -137,6 +137,11 @@ pub async fn simulate(
     trouble: f64,
     token: Option<Token>,
 ) -> anyhow::Result<()> {
+    if !listen.ip().is_loopback() {
+        anyhow::bail!(
+            "the simulated PVE lets in a token that everybody knows: --listen wants an address of this machine alone, such as 127.0.0.1:8006"
+        );
+    }
     let listener = app::listen(listen).await?;
     let address = listener.local_addr().context("the address cannot be read")?;
     let sim = simulator(seed);

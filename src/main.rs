@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use sandbox_pool::cli::Operate;
-use sandbox_pool::config::{Config, ConfigErrors, Flags, Sources, Warning, docs};
+use sandbox_pool::config::{Config, ConfigErrors, DemoFlags, Flags, Sources, Warning, docs};
 use sandbox_pool::logging::Level;
 use sandbox_pool::{app, demo, logging};
 
@@ -42,14 +42,14 @@ enum Command {
     },
     /// Try it without Proxmox VE: a simulated one and the service in one process, and curl lines to go on with.
     ///
-    /// Everything is kept in a fresh directory that is removed at the end.
+    /// Everything is kept in a fresh directory that is removed at the end, unless --data-dir names another.
     Demo {
         /// Measure one sandbox, five at once and a burst of ten, with and without the pool, and end; exit code 1 if
         /// a promise was broken
         #[arg(long)]
         burst: bool,
         #[command(flatten)]
-        flags: Flags,
+        flags: DemoFlags,
     },
     /// Run the simulated Proxmox VE alone, as an HTTP API to point PVE_API_URL at.
     Sim {
@@ -160,7 +160,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             let level = start_logging(&config, &warnings)?;
             serve(config, passed, Box::new(read), level)?;
         }
-        Command::Demo { burst, flags } => demo(sources(flags)?, burst)?,
+        Command::Demo { burst, flags } => demo(sources(flags.0)?, burst)?,
         Command::Sim { listen, seed, hurry, trouble, token } => sim(listen, seed, hurry, trouble, token)?,
         Command::Settings { format } => show_settings(format)?,
         Command::Operate(operate) => return Ok(operate.run(Cli::command)?),

@@ -31,7 +31,7 @@ mod value;
 
 pub use client::{ClientConfig, data_dir};
 pub use error::{ConfigError, ConfigErrors, Warning};
-pub use flags::Flags;
+pub use flags::{DemoFlags, Flags};
 pub use secret::Secret;
 pub use source::{Checks, Origin, ReadFile, Sources};
 pub use value::MOST_READY;

@@ -59,7 +59,7 @@ const fn secret(
     Setting { group, name, flag: None, value, fallback, help }
 }
 
-const PVE: &str = "Proxmox VE";
+pub(super) const PVE: &str = "Proxmox VE";
 const SIZES: &str = "Pool sizes";
 const CLONES: &str = "Clones";
 const ALLOCATIONS: &str = "Allocations";
@@ -131,11 +131,11 @@ pub const SETTINGS: &[Setting] = &[
     secret(HTTP, "POOL_API_TOKEN", "TOKENS", Absent("none: every local caller may do everything"),
         "Bearer tokens that may do everything, separated by commas or lines"),
     row(HTTP, "POOL_API_TOKEN_FILE", "api-token-file", "PATH", Absent("none"),
-        "File that holds such tokens; may be the credential pool-api-token instead"),
+        "File that holds tokens that may do everything; may be the credential pool-api-token instead"),
     secret(HTTP, "POOL_READ_TOKEN", "TOKENS", Absent("none"),
         "Bearer tokens that may only read, separated by commas or lines"),
     row(HTTP, "POOL_READ_TOKEN_FILE", "read-token-file", "PATH", Absent("none"),
-        "File that holds such tokens; may be the credential pool-read-token instead"),
+        "File that holds tokens that may only read; may be the credential pool-read-token instead"),
     row(HTTP, "POOL_ALLOW_UNAUTHENTICATED", "allow-unauthenticated", "BOOL", Value("false"),
         "Listen beyond this machine without any token"),
     row(HTTP, "POOL_ALLOWED_HOSTS", "allowed-hosts", "LIST", Absent("this machine only"),
@@ -172,7 +172,7 @@ pub const SETTINGS: &[Setting] = &[
     secret(WEBHOOKS, "WEBHOOK_SECRET", "SECRET", Absent("none"),
         "Key that signs what is sent to WEBHOOK_URL: whsec_ and 24 to 64 bytes in base64"),
     row(WEBHOOKS, "WEBHOOK_SECRET_FILE", "webhook-secret-file", "PATH", Absent("none"),
-        "File that holds the key; may be the credential webhook-secret instead"),
+        "File that holds the key that signs what is sent to WEBHOOK_URL; may be the credential webhook-secret instead"),
     row(WEBHOOKS, "WEBHOOK_ALLOW_CIDRS", "webhook-allow-cidrs", "LIST", Absent("public addresses only"),
         "Private networks that webhooks may be sent to, such as 10.0.0.0/8; there http is allowed too"),
 ];
