@@ -61,7 +61,7 @@ pub struct Allocate {
     #[arg(long = "metadata", value_name = "KEY=VALUE", value_parser = pair)]
     metadata: Vec<(String, String)>,
     /// Release it by itself after so many seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     ttl: Option<u64>,
     /// Hand it out without starting it
     #[arg(long)]
@@ -107,13 +107,13 @@ pub struct OfTemplate {
 pub struct SetTemplate {
     #[command(flatten)]
     of: OfTemplate,
-    /// Below this its refill goes before that of templates that have their own minimum
+    /// Below this its refill goes before that of templates that have reached theirs
     #[arg(long, value_name = "NUMBER")]
     min: Option<u32>,
     /// What refill restores
     #[arg(long, value_name = "NUMBER")]
     target: Option<u32>,
-    /// Never more than this
+    /// Never more than this, not counting those that somebody holds
     #[arg(long, value_name = "NUMBER")]
     max: Option<u32>,
 }
@@ -133,7 +133,11 @@ impl Service {
     /// Its URL, and a token that it takes.
     pub(super) fn place(&self) -> anyhow::Result<(Url, Option<Secret>)> {
         let config = ClientConfig::load(&self.env_file.sources(BTreeMap::new())?)?;
-        let url = self.url.clone().unwrap_or_else(|| format!("http://{}", config.address));
+        let url = self
+            .url
+            .clone()
+            .filter(|url| !url.is_empty())
+            .unwrap_or_else(|| format!("http://{}", config.address));
         let url = url
             .parse()
             .with_context(|| format!("{url} is no URL; --url wants one like http://127.0.0.1:8007"))?;

@@ -16,7 +16,6 @@ const COLUMNS: &[(&str, &[&str])] = &[
     ("allocated", &["allocated_count"]),
     ("waiting", &["waiting_count"]),
     ("leaving", &["releasing_count", "removing_count"]),
-    ("quarantined", &["quarantined_count"]),
 ];
 
 /// The whole pool as text for a terminal.
@@ -29,16 +28,17 @@ pub(super) fn status(pool: &Value) -> String {
             "\nNo template yet: `sandbox-pool warm VMID` fills the first, and so does the first allocation.";
         return text;
     }
-    let _ = write!(text, "\n{:>10}", "template");
+    // Within eighty columns.
+    let width = |heading: &str| heading.len().max(4);
+    text += "\n template";
     for (heading, _) in COLUMNS {
-        let _ = write!(text, "  {heading:>width$}", width = heading.len().max(5));
+        let _ = write!(text, " {heading:>width$}", width = width(heading));
     }
     for (vmid, template) in templates {
-        let _ = write!(text, "\n{vmid:>10}");
+        let _ = write!(text, "\n{vmid:>9}");
         for (heading, fields) in COLUMNS {
-            let width = heading.len().max(5);
             let sum: u64 = fields.iter().filter_map(|field| template[*field].as_u64()).sum();
-            let _ = write!(text, "  {sum:>width$}");
+            let _ = write!(text, " {sum:>width$}", width = width(heading));
         }
         text += &remarks(template);
     }
@@ -109,6 +109,13 @@ pub(super) fn trouble(service: &Value) -> Option<String> {
 /// What a person should know of a template, each on a line of its own.
 fn remarks(template: &Value) -> String {
     let mut text = String::new();
+    if let Some(stuck @ 1..) = template["quarantined_count"].as_u64() {
+        let vmid = &template["template_vmid"];
+        let _ = write!(
+            text,
+            "\n           ! quarantined: {stuck}; `sandbox-pool template get {vmid}` lists them, `explain` says why"
+        );
+    }
     if template["drained"] == Value::Bool(true) {
         let vmid = &template["template_vmid"];
         let _ = write!(

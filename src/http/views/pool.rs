@@ -92,7 +92,7 @@ pub struct TemplateStatus {
     pub target_size: u32,
     /// Its containers, by VMID.
     pub containers: Vec<ContainerRow>,
-    /// Below this its refill goes before that of templates that have their own minimum.
+    /// Below this its refill goes before that of templates that have reached theirs.
     pub min_size: u32,
     /// Never more than this.
     pub max_size: u32,
