@@ -17,6 +17,22 @@ use super::webhook::{
     WebhookBehind, WebhookDisableReason, WebhookHeld, WebhookPauseReason, WebhookReplayPoint,
 };
 
+/// Whether events of this type tell what a person should look at.
+pub fn is_trouble(type_name: &str) -> bool {
+    const TROUBLE: [&str; 9] = [
+        "ContainerLost",
+        "ContainerQuarantined",
+        "OwnershipDoubted",
+        "PveUnreachable",
+        "TemplateBackedOff",
+        "WebhookDisabled",
+        "WebhookFailing",
+        "WebhookParked",
+        "WebhookReplayMissed",
+    ];
+    TROUBLE.contains(&type_name) || type_name.ends_with("Failed")
+}
+
 /// An event with its place in the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Envelope {

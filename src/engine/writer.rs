@@ -15,7 +15,7 @@ use crate::causes::chain;
 use crate::clock::{Clock, Stopwatch};
 use crate::domain::command::Command;
 use crate::domain::decide::{Decision, decide};
-use crate::domain::event::{Cause, Envelope};
+use crate::domain::event::{Cause, Envelope, is_trouble};
 use crate::domain::ids::{AllocationId, Seq};
 use crate::domain::plan::wake_at;
 use crate::domain::state::State;
@@ -353,7 +353,9 @@ fn seal(decision: &Decision, head: Seq, cause: Option<&Cause>, chance: &mut fast
 
 /// One line for each event. The caller's own words stay out of it.
 fn note(envelope: &Envelope) {
-    if !tracing::enabled!(tracing::Level::INFO) {
+    let (seq, type_name) = (envelope.seq.0, envelope.event.type_name());
+    let trouble = is_trouble(type_name);
+    if !(tracing::enabled!(tracing::Level::INFO) || trouble && tracing::enabled!(tracing::Level::WARN)) {
         return;
     }
     let mut data = serde_json::to_value(&envelope.event).unwrap_or_default();
@@ -361,7 +363,11 @@ fn note(envelope: &Envelope) {
         fields.remove("metadata");
         fields.remove("settings");
     }
-    tracing::info!(seq = envelope.seq.0, %data, "{}", envelope.event.type_name());
+    if trouble {
+        tracing::warn!(seq, %data, "{type_name}");
+    } else {
+        tracing::info!(seq, %data, "{type_name}");
+    }
 }
 
 async fn sleep(clock: Clock, span: Option<Duration>) {

@@ -9,6 +9,8 @@ use std::io::{self, Write};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::domain::event::is_trouble;
+
 /// Fields that say what an event is about, and stand first.
 const SUBJECTS: [&str; 6] = ["template", "vmid", "instance_id", "node", "hostname", "reason"];
 
@@ -111,10 +113,8 @@ fn is_harmful(c: char) -> bool {
 
 /// Red for what a person should look at, yellow for what is tried again, green for what is done.
 fn colour(type_name: &str) -> &'static str {
-    const BAD: [&str; 5] =
-        ["ContainerLost", "ContainerQuarantined", "OwnershipDoubted", "PveUnreachable", "ReconcileFailed"];
-    const PASSING: [&str; 5] =
-        ["ActionDelayed", "AllocationRequeued", "CloneRetryScheduled", "CloneUncertain", "TemplateBackedOff"];
+    const PASSING: [&str; 4] =
+        ["ActionDelayed", "AllocationRequeued", "CloneRetryScheduled", "CloneUncertain"];
     const DONE: [&str; 8] = [
         "Allocated",
         "AllocationCompleted",
@@ -125,7 +125,7 @@ fn colour(type_name: &str) -> &'static str {
         "Released",
         "Removed",
     ];
-    if BAD.contains(&type_name) || type_name.ends_with("Failed") {
+    if is_trouble(type_name) {
         "31"
     } else if PASSING.contains(&type_name) || type_name.ends_with("Cancelled") {
         "33"

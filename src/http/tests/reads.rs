@@ -286,4 +286,19 @@ async fn health_and_readiness_follow_pve_and_the_disk() {
         got.body["checks"],
         json!({ "running": true, "pve_reachable": false, "log_writable": true, "reconciled": false })
     );
+
+    for (kind, status) in [(FaultKind::Unauthorized, "degraded"), (FaultKind::Busy, "healthy")] {
+        played.publish(|published| {
+            let mut state = (*published.state).clone();
+            state.service.pve_unreachable = None;
+            state.service.reconcile_fault = Some(Fault::new(kind, "no"));
+            published.state = Arc::new(state);
+        });
+        let got = ask(&front, "GET", "/health", "").await;
+        assert_eq!(
+            (&got.body["status"], got.body["parts"]["pve"]["reachable"].as_bool()),
+            (&json!(status), Some(true))
+        );
+        assert_eq!(got.body["parts"]["pve"]["reason"].as_str(), (status == "degraded").then_some("no"));
+    }
 }

@@ -40,7 +40,7 @@ pub struct PvePart {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
-    /// What the connection said.
+    /// What the connection said, or PVE, if it does not show its containers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -87,7 +87,9 @@ impl Health {
     pub fn of(published: &Published, now: Timestamp) -> Self {
         let service = &published.state.service;
         let unreachable = service.pve_unreachable.as_ref();
-        let well = unreachable.is_none() && published.unwritable.is_none();
+        // An answer that refuses to show its containers is as good as none.
+        let silent = service.reconcile_fault.as_ref().filter(|_| service.comparison_needs_a_person());
+        let well = unreachable.is_none() && silent.is_none() && published.unwritable.is_none();
         Self {
             status: if well { "healthy" } else { "degraded" },
             timestamp: now,
@@ -96,7 +98,8 @@ impl Health {
                 pve: PvePart {
                     reachable: unreachable.is_none(),
                     since: unreachable.map(|(since, _)| *since),
-                    reason: unreachable.map(|(_, reason)| reason.clone()),
+                    reason: (unreachable.map(|(_, reason)| reason.clone()))
+                        .or_else(|| silent.map(ToString::to_string)),
                 },
                 log: LogPart {
                     writable: published.unwritable.is_none(),
