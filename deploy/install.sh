@@ -377,7 +377,7 @@ start_service() {
 
 check_health() {
     # The service here is meant, whatever this shell's PVE_POOL_URL is.
-    local tries program=$root$install_dir/sandbox-pool
+    local tries answers=0 said trouble program=$root$install_dir/sandbox-pool
     unset PVE_POOL_URL
     if [[ $dry_run == yes ]]; then
         say "would ask: $program status"
@@ -385,12 +385,23 @@ check_health() {
     fi
     # It knows by the settings where the service listens and which token it wants.
     for tries in {1..30}; do
-        if "$program" status --json --env-file "$(settings)" >/dev/null 2>&1; then
-            say "sandbox-pool serves. The pool at a glance: ${sudo}sandbox-pool status; for cmux: PVE_POOL_URL=http://$(listens)"
-            return
+        trouble=''
+        if said=$("$program" status --env-file "$(settings)" 2>/dev/null); then
+            # What keeps the service from its work is in lines of their own.
+            trouble=$(sed -n 's/^! //p' <<<"$said")
+            if [[ -z $trouble ]]; then
+                say "sandbox-pool serves. The pool at a glance: ${sudo}sandbox-pool status; for cmux: PVE_POOL_URL=http://$(listens)"
+                return
+            fi
+            # At first it has not looked at PVE yet; what comes of that takes seconds.
+            answers=$((answers + 1))
+            [[ $answers -lt 15 ]] || break
         fi
         [[ $tries == 30 ]] || sleep "${HEALTH_PAUSE:-1}"
     done
+    [[ -z $trouble ]] || fail "sandbox-pool is installed and runs, but cannot work yet:
+  ${trouble//$'\n'/$'\n  '}
+What mends it says: ${sudo}sandbox-pool doctor"
     "$program" status --env-file "$(settings)" >&2 || true
     fail "it does not answer: journalctl -u sandbox-pool -n 50 says why, and ${sudo}sandbox-pool doctor what mends it"
 }
