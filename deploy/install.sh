@@ -138,7 +138,8 @@ find_url() {
     [[ -n $pve_url ]] || ! on_pve_node || pve_url=https://127.0.0.1:8006
     [[ -n $pve_url ]] || pve_url=$(ask 'Address of the PVE API (https://NODE:8006): ')
     [[ -n $pve_url ]] || fail "this is no PVE node, and no address of one was given: --pve-url https://NODE:8006"
-    [[ $pve_url =~ ^https?:// ]] ||
+    # What the program would refuse is better refused before anything is done.
+    [[ $pve_url =~ ^https?://[^@?#[:space:]]+$ ]] ||
         fail "the address of PVE looks like https://NODE:8006, not '$pve_url': give another with --pve-url"
 }
 
@@ -148,6 +149,8 @@ find_token() {
         # It was installed by hand, and stays where systemd alone reads it.
         pve_token=$(<"$(credential)") kept_apart=yes
     fi
+    [[ $pve_url == https:* || $pve_url =~ ^http://(localhost|127(\.[0-9]+){3}|\[::1\])(:[0-9]+)?(/|$) ]] ||
+        fail "beyond this machine http would show the token to everybody on the way: --pve-url https${pve_url#http}"
     if [[ -z $pve_token ]] && on_pve_node; then
         make_token
         return
