@@ -68,19 +68,24 @@ run() {
 read_arguments() {
     local name value
     while [[ $# -gt 0 ]]; do
-        name=$1
+        name=${1%%=*}
         case $name in
-        --skip-caddy) skip_caddy=yes && shift && continue ;;
-        --dry-run) dry_run=yes && shift && continue ;;
-        --uninstall) uninstall=yes && shift && continue ;;
-        --help | -h) usage && exit 0 ;;
-        --*=*) value=${name#*=} name=${name%%=*} && shift ;;
-        --*)
-            [[ $# -gt 1 ]] || fail "$name needs a value, or is no option; --help lists what there is"
-            value=$2 && shift 2
+        --skip-caddy | --dry-run | --uninstall | --help | -h)
+            [[ $1 == "$name" ]] || fail "$name takes no value: give it without =${1#*=}"
             ;;
-        *) fail "what is $name? --help lists what there is" ;;
+        --pve-url | --pve-token | --templates | --pool-size | --install-dir | --binary | --root)
+            if [[ $1 != "$name" ]]; then
+                value=${1#*=}
+            else
+                [[ $# -gt 1 && $2 != --* ]] || fail "$name needs a value; --help says what it is"
+                value=$2 && shift
+            fi
+            ;;
+        # What stands behind a name may be a token.
+        -*) fail "there is no option $name; --help lists what there is" ;;
+        *) fail "an option is expected in the place of $name; --help lists what there is" ;;
         esac
+        shift
         case $name in
         --pve-url) pve_url=$value ;;
         --pve-token) pve_token=$value ;;
@@ -89,7 +94,10 @@ read_arguments() {
         --install-dir) install_dir=$value ;;
         --binary) binary=$value ;;
         --root) root=${value%/} ;;
-        *) fail "there is no $name; --help lists what there is" ;;
+        --skip-caddy) skip_caddy=yes ;;
+        --dry-run) dry_run=yes ;;
+        --uninstall) uninstall=yes ;;
+        --help | -h) usage && exit 0 ;;
         esac
     done
     [[ $pool_size =~ ^[0-9]*$ ]] || fail "--pool-size wants a number such as 5, not $pool_size"
@@ -141,6 +149,8 @@ find_url() {
     # What the program would refuse is better refused before anything is done.
     [[ $pve_url =~ ^https?://[^@?#[:space:]]+$ ]] ||
         fail "the address of PVE looks like https://NODE:8006, not '$pve_url': give another with --pve-url"
+    [[ $pve_url == https:* || $pve_url =~ ^http://(localhost|127(\.[0-9]+){3}|\[::1\])(:[0-9]+)?(/|$) ]] ||
+        fail "beyond this machine http would show the token to everybody on the way: --pve-url https${pve_url#http}"
 }
 
 find_token() {
@@ -149,8 +159,6 @@ find_token() {
         # It was installed by hand, and stays where systemd alone reads it.
         pve_token=$(<"$(credential)") kept_apart=yes
     fi
-    [[ $pve_url == https:* || $pve_url =~ ^http://(localhost|127(\.[0-9]+){3}|\[::1\])(:[0-9]+)?(/|$) ]] ||
-        fail "beyond this machine http would show the token to everybody on the way: --pve-url https${pve_url#http}"
     if [[ -z $pve_token ]] && on_pve_node; then
         make_token
         return
