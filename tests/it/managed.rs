@@ -13,7 +13,7 @@ use sandbox_pool::sim::{DEMO_SECRET, DEMO_TOKEN};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Running, program, text};
+use crate::program::{Running, nowhere, program, text};
 
 /// The manager's end of the notification socket.
 struct Manager(UnixDatagram);
@@ -42,7 +42,7 @@ impl Manager {
 /// A directory with settings of a service that is to be managed; its PVE does not answer.
 fn unanswered(dir: &TempDir) -> Vec<(&'static str, String)> {
     vec![
-        ("PVE_API_URL", "http://127.0.0.1:1".to_owned()),
+        ("PVE_API_URL", nowhere().to_owned()),
         ("PVE_API_TOKEN", "a@pve!b=c".to_owned()),
         ("POOL_DATA_DIR", dir.path().join("data").display().to_string()),
     ]
@@ -152,7 +152,8 @@ fn other_settings_are_taken_on_while_it_runs_or_refused_as_a_whole() {
     };
     let endpoint = |name: &str| {
         format!(
-            "[[endpoint]]\nname = \"{name}\"\nurl = \"http://127.0.0.1:1/\"\nsecrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\n"
+            "[[endpoint]]\nname = \"{name}\"\nurl = \"{}\"\nsecrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\n",
+            nowhere()
         )
     };
     settings("POOL_TARGET_SIZE=1\n");

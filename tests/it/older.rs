@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::program::{Running, program, text};
+use crate::program::{Running, nowhere, program, text};
 
 /// A copy to work on.
 fn copied(name: &str) -> TempDir {
@@ -35,7 +35,7 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 fn settings(dir: &TempDir) -> [(&'static str, String); 4] {
     [
         ("POOL_LISTEN", "127.0.0.1:0".to_owned()),
-        ("PVE_API_URL", "http://127.0.0.1:1".to_owned()),
+        ("PVE_API_URL", nowhere().to_owned()),
         ("PVE_API_TOKEN", "a@pve!b=c".to_owned()),
         ("POOL_DATA_DIR", dir.path().display().to_string()),
     ]

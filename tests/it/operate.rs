@@ -13,11 +13,8 @@ use serde_json::Value;
 
 use sandbox_pool::sim::{DEMO_SECRET, DEMO_TOKEN};
 
-use crate::program::{Running, program, text};
+use crate::program::{Running, nowhere, program, text};
 use crate::world::World;
-
-/// Where nobody listens: the port is reserved for something that is long out of use.
-const NOWHERE: &str = "http://127.0.0.1:1";
 
 /// Runs the program to its end.
 fn run(dir: &Path, arguments: &[&str]) -> Output {
@@ -315,7 +312,7 @@ fn every_command_says_when_nobody_answers_or_the_token_is_missing() {
             "{arguments:?}: {}",
             text(&asked)
         );
-        let asked = [arguments, &["--url", NOWHERE]].concat();
+        let asked = [arguments, &["--url", nowhere()]].concat();
         let asked = program(&[], served.dir.path()).args(&asked).output().expect("an end");
         assert_eq!(asked.status.code(), Some(1), "{arguments:?}");
         assert!(text(&asked).contains("is it running? `systemctl"), "{arguments:?}: {}", text(&asked));
@@ -356,7 +353,7 @@ fn a_doctor_beside_its_service_finds_it_and_one_without_says_what_is_missing() {
 
     let mut settings = borrowed(&served.settings);
     settings.retain(|(name, _)| *name != "PVE_API_URL");
-    settings.push(("PVE_API_URL", NOWHERE));
+    settings.push(("PVE_API_URL", nowhere()));
     let output = program(&settings, served.dir.path()).arg("doctor").output().expect("an end");
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("FAIL  pve-address"), "{}", said(&output));
@@ -374,7 +371,7 @@ fn a_doctor_beside_its_service_finds_it_and_one_without_says_what_is_missing() {
 #[test]
 fn whoever_asks_nobody_is_told_what_to_do() {
     let dir = tempfile::tempdir().expect("a directory");
-    let output = run(dir.path(), &["status", "--url", NOWHERE]);
+    let output = run(dir.path(), &["status", "--url", nowhere()]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("is it running?") && text(&output).contains("--url"), "{}", text(&output));
 }
@@ -383,10 +380,11 @@ fn whoever_asks_nobody_is_told_what_to_do() {
 fn no_certificates_are_needed_for_http() {
     let dir = tempfile::tempdir().expect("a directory");
     let none = [("SSL_CERT_FILE", "/dev/null"), ("SSL_CERT_DIR", "/nonexistent")];
-    let asked = |url| program(&none, dir.path()).args(["status", "--url", url]).output().expect("an end");
-    let output = asked(NOWHERE);
+    let asked =
+        |url: &str| program(&none, dir.path()).args(["status", "--url", url]).output().expect("an end");
+    let output = asked(nowhere());
     assert!(text(&output).contains("is it running?"), "{}", text(&output));
-    let output = asked("https://127.0.0.1:1");
+    let output = asked(&nowhere().replace("http:", "https:"));
     assert!(text(&output).contains("apt install ca-certificates"), "{}", text(&output));
 }
 

@@ -4,10 +4,12 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+use std::sync::LazyLock;
 
 use sandbox_pool::sim::{DEMO_SECRET, DEMO_TOKEN};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 /// The program with an environment of its own, and with a proxy that is not there: it never asks one.
 pub fn program(settings: &[(&str, &str)], dir: &Path) -> Command {
@@ -18,6 +20,17 @@ pub fn program(settings: &[(&str, &str)], dir: &Path) -> Command {
     command.envs(settings.iter().copied()).current_dir(dir);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// A URL at which nobody listens as long as this process lives: its port is taken, and calls to it are refused.
+pub fn nowhere() -> &'static str {
+    static NOWHERE: LazyLock<(TcpSocket, String)> = LazyLock::new(|| {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        let address = socket.local_addr().expect("an address");
+        (socket, format!("http://{address}"))
+    });
+    &NOWHERE.1
 }
 
 /// A process that is killed with its handle.

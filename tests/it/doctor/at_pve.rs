@@ -4,13 +4,17 @@ use sandbox_pool::sim::{DEMO_TOKEN, Effect, FaultRule, On, Storage};
 
 use super::ground::{Ground, TEMPLATE};
 use super::{Case, case};
+use crate::program::nowhere;
 
 /// What the pool's token may do with what is in its resource pool.
 const IN_THE_POOL: [&str; 5] =
     ["VM.Audit", "VM.Allocate", "VM.PowerMgmt", "VM.Config.Network", "VM.Config.Options"];
 
 pub const CASES: &[Case] = &[
-    case("front end down", "pve-address", |it| it.set("PVE_API_URL", "http://127.0.0.1:1")),
+    case("front end down", "pve-address", |it| {
+        it.set("PVE_API_URL", nowhere());
+        it.show(nowhere(), "http://127.0.0.1:8006");
+    }),
     case("token disabled", "pve-token", |it| it.model.set_token_enabled(DEMO_TOKEN, false)),
     case("an old PVE", "pve-version", |it| it.model.set_version("7.4-17")),
     case("a PVE that is too old", "pve-version", |it| it.model.set_version("6.4-15")),
