@@ -1,22 +1,23 @@
 //! What `sandbox-pool doctor` says of each single fault: the program itself, each time over ground that is healthy
-//! but for that fault. `UPDATE=1 cargo test doctor` writes the published table, `deploy/doctor.md`.
+//! but for that fault. `UPDATE=1 cargo test doctor` writes the published page, `deploy/doctor.md`.
 //!
 //! What is so on the machine that the test runs on (its disk, and how busy it is) is left aside. Faults that
-//! cannot be made here have a part of the table of their own, by a test beside the checks.
+//! cannot be made here have a part of the page of their own, by a test beside the checks.
 
 mod at_pve;
 mod ground;
 mod here;
+mod page;
 mod set;
 mod tls;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use futures_util::StreamExt as _;
 use serde_json::Value;
 
 use ground::{Ground, Said};
+use page::name_of;
 
 /// One fault.
 pub struct Case {
@@ -37,17 +38,9 @@ pub const fn case(name: &'static str, check: &'static str, make: fn(&mut Ground)
 const AT_ONCE: usize = 6;
 /// What is found of the machine that the test runs on, unless that is the fault.
 const OF_THIS_MACHINE: [&str; 3] = ["sync-rate", "disk-space", "file-system"];
-/// Where the part of the table begins that another test writes.
-const OTHER_PART: &str = "\n## Faults that a test cannot make\n";
 
-/// `check subject` of a finding.
-fn name_of(finding: &Value) -> String {
-    let word = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
-    format!("{} {}", word("check"), word("subject")).trim_end().to_owned()
-}
-
-/// The finding that a fault leads to, and what was skipped behind it; or all that was said, if it was not that.
-fn judged(case: &Case, said: &Said) -> Result<(Value, Vec<String>), String> {
+/// A fault's row; or all that was said, if it was not that.
+fn judged(case: &Case, said: &Said) -> Result<String, String> {
     let findings = said.report["checks"].as_array().expect("findings");
     let is_left_aside = |finding: &Value| {
         finding["check"] != case.check
@@ -68,29 +61,8 @@ fn judged(case: &Case, said: &Said) -> Result<(Value, Vec<String>), String> {
         && said.report["ok"] == !failed
         && said.code == Some(i32::from(failed));
     let told = told.copied().filter(|_| is_so).ok_or_else(|| format!("{}: {:#?}", case.name, said))?;
-    let skipped: Vec<String> = skipped
-        .iter()
-        .filter(|it| ***it != told)
-        .map(|it| format!("`{}`", it["check"].as_str().unwrap_or("")))
-        .collect();
-    Ok((told.clone(), skipped))
-}
-
-/// One line of the table.
-fn line(name: &str, told: &Value, skipped: &[String]) -> String {
-    let word = if told["level"] == "skip" {
-        "skip".to_owned()
-    } else {
-        told["level"].as_str().expect("a level").to_uppercase()
-    };
-    let cell = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
-    let mend = told["mend"].as_array().into_iter().flatten();
-    let mend = mend.map(|command| format!("`{}`", command.as_str().expect("a command").replace('|', "\\|")));
-    let mend = mend.collect::<Vec<_>>().join("<br>");
-    let found = cell(told["found"].as_str().expect("words"));
-    let skipped =
-        if skipped.is_empty() { String::new() } else { format!("<br>not looked at: {}", skipped.join(", ")) };
-    format!("| {name} | {word} `{}`: {found}{skipped} | {mend} |\n", name_of(told))
+    let behind: Vec<&Value> = skipped.into_iter().copied().filter(|it| *it != told).collect();
+    Ok(page::row(case.name, told, &behind))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,15 +75,16 @@ async fn each_single_fault_is_named_and_nothing_else() {
         (case, ground.looked_at().await)
     });
     let looks: Vec<(&Case, Said)> = futures_util::stream::iter(looks).buffered(AT_ONCE).collect().await;
-    let mut table = "# What doctor says\n\n\
+    let mut part = format!(
+        "# What doctor says\n\n\
         Each single fault, made at a simulated Proxmox VE, on the machine or in the settings, and what \
-        `sandbox-pool doctor` says of it. A test keeps this true.\n\n\
-        | What is wrong | What is found | What mends it |\n|---|---|---|\n"
-        .to_owned();
+        `sandbox-pool doctor` says of it. A test keeps this true.\n{}",
+        page::HEAD
+    );
     let mut otherwise = Vec::new();
     for (case, said) in &looks {
         match judged(case, said) {
-            Ok((told, skipped)) => table += &line(case.name, &told, &skipped),
+            Ok(row) => part += &row,
             Err(found) => otherwise.push(found),
         }
     }
@@ -121,14 +94,7 @@ async fn each_single_fault_is_named_and_nothing_else() {
         otherwise.len(),
         otherwise.join("\n")
     );
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/doctor.md");
-    let published = std::fs::read_to_string(&path).unwrap_or_default();
-    let (part, other) = published.split_at(published.find(OTHER_PART).unwrap_or(published.len()));
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, format!("{table}{other}")).expect("the table");
-    } else {
-        assert!(part == table, "deploy/doctor.md is not what is said: run `UPDATE=1 cargo test doctor`");
-    }
+    page::publish(&part);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 mod at_pve;
 mod machine;
+#[path = "../../../../tests/it/doctor/page.rs"]
+mod page;
 mod table;
 
 use super::*;

@@ -1,4 +1,4 @@
-//! The second part of the published table of faults: `UPDATE=1 cargo test doctor` writes it.
+//! The second part of the published page of faults: `UPDATE=1 cargo test doctor` writes it.
 //!
 //! The first part is what the whole program says of faults that were really there: `tests/it/doctor`. What a test
 //! cannot do to the machine that it runs on (another user, a full, slow or remote disk) is here what the checks
@@ -11,26 +11,13 @@ use std::path::Path;
 use super::*;
 use account::Barrier;
 
-/// Where the second part begins.
-const PART: &str = "\n## Faults that a test cannot make\n";
-const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/doctor.md");
-
-/// One line of the table: a fault, and all that was found.
-fn line(name: &str, findings: &[Finding]) -> String {
-    let worst = findings.iter().max_by_key(|finding| finding.level).unwrap();
-    let word = match worst.level {
-        Level::Fail => "FAIL",
-        Level::Warn => "WARN",
-        Level::Skip => "skip",
-        Level::Ok => panic!("{name}: {findings:#?}"),
-    };
-    let mend = worst.mend.iter().map(|command| format!("`{}`", command.replace('|', "\\|")));
-    let mend = mend.collect::<Vec<_>>().join("<br>");
-    let about = format!("{} {}", worst.check, worst.subject);
+/// The row of a fault, with all that was found.
+fn row(fault: &str, findings: &[Finding]) -> String {
+    let worst = findings.iter().max_by_key(|finding| finding.level).expect("a finding");
+    let json = |finding: &Finding| serde_json::to_value(finding).expect("JSON");
     let skipped = findings.iter().filter(|it| it.level == Level::Skip && *it != worst);
-    let skipped = skipped.map(|it| format!("`{}`", it.check)).collect::<Vec<_>>().join(", ");
-    let skipped = if skipped.is_empty() { skipped } else { format!("<br>not looked at: {skipped}") };
-    format!("| {name} | {word} `{}`: {}{skipped} | {mend} |\n", about.trim_end(), worst.found)
+    let skipped: Vec<_> = skipped.map(json).collect();
+    page::row(fault, &json(worst), &skipped.iter().collect::<Vec<_>>())
 }
 
 /// Faults, and what the checks make of them.
@@ -94,10 +81,12 @@ fn faults() -> Vec<(&'static str, Vec<Finding>)> {
 }
 
 #[test]
-fn the_published_table_has_what_is_said_of_faults_that_a_test_cannot_make() {
+fn the_published_page_has_what_is_said_of_faults_that_a_test_cannot_make() {
     let mut part = format!(
-        "{PART}\nA test cannot do these to the machine that it runs on: this is what doctor makes of what the system \
-         would tell it.\n\n| What is wrong | What is found | What mends it |\n|---|---|---|\n"
+        "{}\nA test cannot do these to the machine that it runs on: this is what doctor makes of what the system \
+         would tell it.\n{}",
+        page::SECOND_PART,
+        page::HEAD
     );
     for (name, findings) in faults() {
         assert_eq!(
@@ -105,18 +94,9 @@ fn the_published_table_has_what_is_said_of_faults_that_a_test_cannot_make() {
             usize::from(findings.iter().any(|it| it.level > Level::Skip)),
             "{name}"
         );
-        part += &line(name, &findings);
+        part += &row(name, &findings);
     }
-    let table = std::fs::read_to_string(TABLE).unwrap_or_default();
-    let (before, published) = match table.find(PART) {
-        Some(place) => table.split_at(place),
-        None => (table.as_str(), ""),
-    };
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(TABLE, format!("{before}{part}")).unwrap();
-    } else {
-        assert!(published == part, "{TABLE} is not what is said: run `UPDATE=1 cargo test doctor`");
-    }
+    page::publish(&part);
 }
 
 /// Each check at each level that the code gives it, where it is written out.
@@ -140,12 +120,12 @@ fn given() -> BTreeSet<(String, String)> {
 }
 
 #[test]
-fn each_check_is_in_the_table_at_each_level_that_it_can_have() {
+fn each_check_is_on_the_page_at_each_level_that_it_can_have() {
     if std::env::var_os("UPDATE").is_some() {
-        return; // The table is being written.
+        return; // The page is being written.
     }
-    let table = std::fs::read_to_string(TABLE).unwrap();
-    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).collect();
+    let published = std::fs::read_to_string(page::PAGE).unwrap();
+    let rows: Vec<&str> = published.lines().filter(|line| line.starts_with("| ")).collect();
     let is_shown = |check: &str, word: &str| {
         rows.iter().any(|row| {
             let (found, skipped) = row.split_once("<br>not looked at: ").unwrap_or((row, ""));
