@@ -20,6 +20,8 @@ const PASS: u32 = 0o1;
 pub(super) struct Account {
     pub(super) user: u32,
     pub(super) groups: Vec<u32>,
+    /// Its `/`: what is above is nobody's business. A test has another.
+    pub(super) root: PathBuf,
 }
 
 /// What an account may not use.
@@ -38,7 +40,7 @@ impl std::fmt::Display for Barrier {
 }
 
 impl Account {
-    /// The one that the unit names, if there is such a user here. Whoever is not root looks with his own eyes.
+    /// The one of the installed service, if there is such a user here. Whoever is not root looks with his own eyes.
     pub(super) fn of_the_service() -> Option<Self> {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
         let is_root = rustix::process::geteuid().is_root();
@@ -55,7 +57,18 @@ impl Account {
             let (number, members) = (fields.next()?.parse().ok()?, fields.next()?);
             members.split(',').any(|member| member == "sandbox-pool").then_some(number)
         });
-        Some(Self { user, groups: std::iter::once(own).chain(others).collect() })
+        Some(Self { user, groups: std::iter::once(own).chain(others).collect(), root: "/".into() })
+    }
+
+    /// A path without links, as far as it is there, from the account's `/` on.
+    pub(super) fn seen(&self, path: &Path) -> PathBuf {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let whole = path.ancestors().find_map(|above| {
+            let rest = path.strip_prefix(above).ok()?;
+            Some(above.canonicalize().ok()?.join(rest))
+        });
+        let path = whole.unwrap_or(path);
+        Path::new("/").join(path.strip_prefix(&self.root).unwrap_or(&path))
     }
 
     /// Whether it may use what it has come to.
@@ -73,18 +86,15 @@ impl Account {
     /// What keeps it from a file, or from a directory, that is there: one of those above it, or itself.
     pub(super) fn barrier(&self, path: &Path, needed: u32) -> Option<Barrier> {
         let path = path.canonicalize().ok()?;
-        let mut way: Vec<&Path> = path.ancestors().collect();
+        let mut way: Vec<&Path> = path.ancestors().take_while(|step| step.starts_with(&self.root)).collect();
         way.reverse();
-        way.into_iter().find_map(|step| {
-            let what = std::fs::metadata(step).ok()?;
-            let needed = if *step == *path { needed } else { PASS };
-            let barrier = || Barrier {
-                path: step.to_owned(),
-                owner: what.uid(),
-                mode: what.mode() & 0o777,
-                is_dir: what.is_dir(),
-            };
-            (!self.may(&what, needed)).then(barrier)
-        })
+        way.into_iter().find_map(|step| self.bar(step, if *step == *path { needed } else { PASS }))
+    }
+
+    /// The same, without what is above it.
+    pub(super) fn bar(&self, path: &Path, needed: u32) -> Option<Barrier> {
+        let what = std::fs::metadata(path).ok()?;
+        let (owner, mode, is_dir) = (what.uid(), what.mode() & 0o777, what.is_dir());
+        (!self.may(&what, needed)).then(|| Barrier { path: path.to_owned(), owner, mode, is_dir })
     }
 }

@@ -1,6 +1,7 @@
 //! What a check found: how bad it is, why it matters, and the commands that mend it.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -76,6 +77,13 @@ impl Finding {
         self.mend.push(command.into());
         self
     }
+}
+
+/// A path as one word of a command.
+pub(super) fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-".contains(letter);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// Everything that was found.

@@ -6,8 +6,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::account::{Account, Barrier, FILL, WRITE};
-use super::finding::{Finding, Level};
+use super::account::Account;
+use super::finding::{Finding, Level, quoted};
+use super::ownership::{self, Directory};
 use super::settings::change;
 use crate::clock::Stopwatch;
 
@@ -20,13 +21,10 @@ const LEAST_SPACE: u64 = 128 << 20;
 /// A year of a busy pool.
 const GOOD_SPACE: u64 = 1 << 30;
 
-/// What the unit has systemd make for the service.
-const STATE_DIRECTORY: &str = "/var/lib/sandbox-pool";
-
 /// Why the address matters.
 const REACHED: &str = "callers reach the pool there";
 /// Why the data directory must be writable.
-const ONLY_THEN: &str = "nothing is answered before its event is in the log there";
+pub(super) const ONLY_THEN: &str = "nothing is answered before its event is in the log there";
 
 /// Where a file system keeps what is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +65,7 @@ pub(super) fn written(
 ) -> Vec<Finding> {
     let no_space = disk.is_some_and(|finding| finding.level == Level::Fail);
     match rate {
-        Ok(rate) => vec![used(dir, place, service), syncs(rate)],
+        Ok(rate) => vec![used(dir, place, service, file), syncs(rate)],
         Err(error) if error.kind() == ErrorKind::StorageFull && no_space => {
             ["data-dir", "sync-rate"].map(|check| Finding::skip(check, "not looked at: no space")).into()
         }
@@ -79,56 +77,33 @@ pub(super) fn written(
 }
 
 /// A directory, or its place, that whoever looks may use.
-fn used(dir: &Path, place: &Path, service: Option<&Account>) -> Finding {
-    let alien = service.and_then(|service| alien(dir, place, service));
-    let wanting = alien.or_else(|| open_to_all(dir));
+fn used(dir: &Path, place: &Path, service: Option<&Account>, file: &Path) -> Finding {
+    let listed = if place == dir { std::fs::read_dir(dir).map(drop) } else { Ok(()) };
+    let wanting = service.and_then(|service| ownership::wanting(dir, place, service, file));
+    let wanting = wanting
+        .or_else(|| listed.err().map(|error| unlistable(dir, &error)))
+        .or_else(|| open_to_all(dir, file));
     let will_be = if place == dir { "" } else { ", made at the first start," };
     wanting.unwrap_or_else(|| Finding::ok("data-dir", format!("{}{will_be} can be written", dir.display())))
 }
 
-/// What in the directory the service may not use, as after a copy or a start by root, who may use everything.
-fn alien(dir: &Path, place: &Path, service: &Account) -> Option<Finding> {
-    if place != dir {
-        let made_by_systemd = dir.starts_with(STATE_DIRECTORY);
-        return service.barrier(place, FILL).filter(|_| !made_by_systemd).map(|by| unmade(dir, &by));
-    }
-    let barred = service.barrier(dir, FILL);
-    let below = std::fs::read_dir(dir).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut paths: Vec<PathBuf> = below.collect();
-    paths.sort();
-    let below = |path: PathBuf| service.barrier(&path, if path.is_dir() { FILL } else { WRITE });
-    barred.or_else(|| paths.into_iter().find_map(below)).map(|by| unusable(dir, &by))
-}
-
-/// Something there that the service may not use.
-pub(super) fn unusable(dir: &Path, by: &Barrier) -> Finding {
-    let mend = if dir.starts_with(&by.path) && dir != by.path {
-        format!("chmod o+x {}", by.path.display())
-    } else {
-        format!("chown -R sandbox-pool: {0} && chmod -R u=rwX,go= {0}", dir.display())
-    };
-    let found = format!("{by}: the service's own user sandbox-pool may not use it");
-    Finding::fail("data-dir", found, ONLY_THEN).mend(mend)
-}
-
-/// A directory that is not there, and that the service may not make.
-pub(super) fn unmade(dir: &Path, by: &Barrier) -> Finding {
-    let dir = dir.display();
-    let found = format!("{dir} is not there; {by}: the service's own user sandbox-pool may not make it");
-    Finding::fail("data-dir", found, ONLY_THEN)
-        .mend(format!("install -d -o sandbox-pool -g sandbox-pool -m 0700 {dir}"))
-        .mend(format!(
-            "systemctl edit sandbox-pool   # [Service] ReadWritePaths={dir}: else it is read-only to it"
-        ))
+/// A directory that can be written to, and not listed.
+pub(super) fn unlistable(dir: &Path, error: &std::io::Error) -> Finding {
+    let found = format!("what is in {} cannot be told: {error}", dir.display());
+    Finding::fail("data-dir", found, "the log is found by the names of its files")
+        .mend(format!("ls -la {}", quoted(dir)))
 }
 
 /// Whether everybody on this machine may look into it.
-fn open_to_all(dir: &Path) -> Option<Finding> {
+fn open_to_all(dir: &Path, file: &Path) -> Option<Finding> {
     let mode = std::fs::metadata(dir).ok()?.mode() & 0o777;
     let found = format!("{} has mode {mode:04o}: everybody on this machine may look into it", dir.display());
     let why = "the log holds what callers sent as metadata";
-    (mode & 0o007 != 0)
-        .then(|| Finding::warn("data-dir", found, why).mend(format!("chmod 0700 {}", dir.display())))
+    let mend = || {
+        let alone = || change(file, "POOL_DATA_DIR") + "; choose a directory that is the log's alone";
+        if Directory::at(dir).is_shared { alone() } else { format!("chmod 0700 {}", quoted(dir)) }
+    };
+    (mode & 0o007 != 0).then(|| Finding::warn("data-dir", found, why).mend(mend()))
 }
 
 /// The directory, or the nearest above it that is there.
@@ -140,14 +115,18 @@ fn existing(dir: &Path) -> PathBuf {
 fn unwritable(dir: &Path, place: &Path, error: &std::io::Error, file: &Path) -> Finding {
     let found = format!("{} cannot be written: {error}", place.display());
     let finding = Finding::fail("data-dir", found, ONLY_THEN);
-    let (dir, place) = (dir.display(), place.display());
+    let is_there = place == dir;
+    let place = quoted(place);
     match error.kind() {
         ErrorKind::NotADirectory => finding.mend(change(file, "POOL_DATA_DIR")),
         ErrorKind::ReadOnlyFilesystem => finding
             .mend(format!("findmnt -T {place}   # why is it read-only? dmesg says whether the disk failed")),
-        ErrorKind::PermissionDenied => finding
-            .mend("sudo sandbox-pool doctor   # where the service has a user of its own, only root can tell")
-            .mend(format!("install -d -o sandbox-pool -g sandbox-pool -m 0700 {dir}   # by root")),
+        ErrorKind::PermissionDenied => {
+            finding
+                .mend("sudo sandbox-pool doctor   # where the service has a user of its own, only root can tell")
+                // One that is there may be somebody else's.
+                .mend(if is_there { format!("ls -ld {place}") } else { ownership::to_install(dir) + "   # by root" })
+        }
         _ => finding.mend(format!("df -h {place}; df -i {place}; ls -ld {place}")),
     }
 }
@@ -184,7 +163,7 @@ pub(super) fn syncs(rate: f64) -> Finding {
 pub(super) fn space(place: &Path, bytes: u64, inodes: Option<u64>, file: &Path) -> Finding {
     let found = format!("{} MiB free", bytes >> 20);
     let why = "without space no event can be written, and then nothing is handed out";
-    let place = place.display();
+    let place = quoted(place);
     if inodes == Some(0) {
         return Finding::fail("disk-space", format!("{found}, and no inode"), why)
             .mend(format!("df -i {place}; du --inodes -xd1 {place}   # who has so many files?"));

@@ -5,8 +5,10 @@
 
 mod finding;
 mod account;
+mod unit;
 mod settings;
 mod here;
+mod ownership;
 mod pve;
 mod rights;
 mod template;

@@ -5,7 +5,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::account::{Account, Barrier, READ};
-use super::finding::Finding;
+use super::finding::{Finding, quoted};
+use super::unit;
 use crate::causes;
 use crate::cli::place::INSTALLED;
 use crate::config::{ConfigError, ConfigErrors, Origin, Sources, Warning, WebhookConfig};
@@ -22,7 +23,7 @@ pub(super) fn file(sources: &Sources<'_>) -> PathBuf {
 
 /// How a setting gets another value.
 pub(super) fn change(file: &Path, setting: &str) -> String {
-    format!("editor {}   # {setting}; sandbox-pool settings says what it may be", file.display())
+    format!("editor {}   # {setting}; sandbox-pool settings says what it may be", quoted(file))
 }
 
 /// Settings that can be read: what may not be meant by them, and what of their files the service may not read.
@@ -40,7 +41,7 @@ fn doubted(warnings: &[Warning], file: &Path) -> impl Iterator<Item = Finding> {
         let Some(why) = warning.why else { return Finding::ok("settings", &warning.text).of(subject) };
         let mend = match warning.setting {
             Some(setting) => change(file, setting),
-            None => format!("editor {}   # sandbox-pool settings says what there is", file.display()),
+            None => format!("editor {}   # sandbox-pool settings says what there is", quoted(file)),
         };
         Finding::warn("settings", &warning.text, why).of(subject).mend(mend)
     })
@@ -63,7 +64,7 @@ fn ways(error: &ConfigError, file: &Path) -> Vec<String> {
     let given = error.given.as_ref();
     let is_file = setting.ends_with("_FILE") || setting == "--env-file";
     let named = given.filter(|(text, _)| is_file && !text.is_empty());
-    let look = named.map(|(path, _)| format!("ls -l {path}"));
+    let look = named.map(|(path, _)| format!("ls -l {}", quoted(Path::new(path))));
     let change = match given.map(|(_, origin)| origin) {
         // The file of settings itself: there is nothing to change it by.
         Some(Origin::Flag("env-file")) => return look.into_iter().collect(),
@@ -91,31 +92,64 @@ pub(super) fn roots_alone(file: &Path) -> Finding {
     Finding::fail("settings", found, why).mend("sudo sandbox-pool doctor")
 }
 
-/// Which of the files that settings name the service may not read, although whoever looks may.
+/// What keeps the service from a file.
+#[derive(Clone, Debug)]
+pub(super) enum Kept {
+    /// A directive of its unit.
+    Hidden(&'static str),
+    /// Owner and mode.
+    Barred(Barrier),
+}
+
+/// What keeps the service from reading a file, although whoever looks may.
+fn kept_from(service: &Account, path: &Path) -> Option<Kept> {
+    let hidden = unit::hides(service, path).map(Kept::Hidden);
+    hidden.or_else(|| service.barrier(path, READ).map(Kept::Barred))
+}
+
+/// Which of the files that settings name the service may not read.
 pub(super) fn unread(sources: &Sources<'_>, service: Option<&Account>) -> Vec<Finding> {
     let barred = |(setting, path): (&str, PathBuf)| {
-        let barrier = service?.barrier(&path, READ)?;
-        Some(barred("settings", setting, &path, &barrier))
+        let service = service?;
+        let kept = kept_from(service, &path)?;
+        Some(barred("settings", setting, &path, &service.seen(&path), &kept))
     };
     sources.named_files().into_iter().filter_map(barred).collect()
 }
 
-pub(super) fn barred(check: &'static str, setting: &str, path: &Path, barrier: &Barrier) -> Finding {
-    let found = if barrier.is_dir {
-        format!("{barrier}: behind it the service's own user sandbox-pool may not read {}", path.display())
-    } else {
-        format!("{barrier}: the service's own user sandbox-pool may not read it")
-    };
-    let settings = Path::new(INSTALLED).parent();
-    let mend = if settings == Some(&barrier.path) {
-        format!("chmod 0755 {}   # the files in it have modes of their own", barrier.path.display())
-    } else if barrier.is_dir {
-        let place = Path::new(INSTALLED).with_file_name(path.file_name().unwrap_or_default());
-        let (path, place) = (path.display(), place.display());
+/// A file that the service may not read; `seen` is where it really is.
+pub(super) fn barred(check: &'static str, setting: &str, path: &Path, seen: &Path, by: &Kept) -> Finding {
+    let settings = Path::new(INSTALLED).parent().unwrap_or(Path::new("/"));
+    let copy = || {
+        let place = quoted(&settings.join(path.file_name().unwrap_or_default()));
+        let path = quoted(path);
         format!("install -o root -g sandbox-pool -m 0640 {path} {place}   # and have {setting} name it")
-    } else {
-        let path = barrier.path.display();
-        format!("chown root:sandbox-pool {path} && chmod 0640 {path}")
+    };
+    let name = path.display();
+    let found = match by {
+        Kept::Hidden(directive) => {
+            format!("{name} is hidden from the service: its unit has {directive}=true")
+        }
+        Kept::Barred(by) if by.is_dir => {
+            format!("{by}: behind it the service's own user sandbox-pool may not read {name}")
+        }
+        Kept::Barred(by) => format!("{by}: the service's own user sandbox-pool may not read it"),
+    };
+    let is_ca = setting == "PVE_CA_FILE" && seen == Path::new("/etc/pve/pve-root-ca.pem");
+    let mend = match by {
+        _ if is_ca => format!(
+            "editor {INSTALLED}   # leave {setting} out: the unit hands over this file (LoadCredential=pve-ca)"
+        ),
+        // Nobody changes owners or modes there.
+        _ if seen.starts_with("/etc/pve") => copy(),
+        Kept::Barred(by) if by.path == settings => {
+            format!("chmod 0755 {}   # the files in it have modes of their own", quoted(&by.path))
+        }
+        Kept::Barred(by) if !by.is_dir => {
+            let path = quoted(&by.path);
+            format!("chown root:sandbox-pool {path} && chmod 0640 {path}")
+        }
+        Kept::Barred(_) | Kept::Hidden(_) => copy(),
     };
     Finding::fail(check, found, NO_START).of(setting).mend(mend)
 }
@@ -124,7 +158,7 @@ pub(super) fn barred(check: &'static str, setting: &str, path: &Path, barrier: &
 pub(super) fn webhooks(config: &WebhookConfig, service: Option<&Account>, file: &Path) -> Option<Finding> {
     let (setting, mend) = match (&config.file, &config.endpoint) {
         (Some(file), _) => {
-            let path = file.path.display();
+            let path = quoted(&file.path);
             ("WEBHOOKS_FILE", format!("editor {path}   # deploy/webhooks.example.toml has every key"))
         }
         (None, Some(_)) => ("WEBHOOK_URL", change(file, "WEBHOOK_URL or WEBHOOK_ALLOW_CIDRS")),
@@ -138,13 +172,15 @@ pub(super) fn webhooks(config: &WebhookConfig, service: Option<&Account>, file: 
     let loaded = Endpoint::load(config, &read);
     let barred = |service: &Account| {
         let keys = keys.borrow();
-        let mut kept = keys.iter().filter_map(|key| Some((key, service.barrier(key, READ)?)));
-        kept.next().map(|(key, barrier)| barred("webhooks", setting, key, &barrier))
+        let mut kept = keys.iter().filter_map(|key| Some((key, kept_from(service, key)?)));
+        kept.next().map(|(key, by)| barred("webhooks", setting, key, &service.seen(key), &by))
+    };
+    let all_well = |count| {
+        let found = if count == 1 { "1 endpoint".to_owned() } else { format!("{count} endpoints") };
+        Finding::ok("webhooks", found).of(setting)
     };
     Some(match loaded {
-        Ok(endpoints) => service
-            .and_then(barred)
-            .unwrap_or_else(|| Finding::ok("webhooks", format!("{} endpoints", endpoints.len())).of(setting)),
+        Ok(endpoints) => service.and_then(barred).unwrap_or_else(|| all_well(endpoints.len())),
         Err(error) => Finding::fail("webhooks", causes::chain(&error), NO_START).of(setting).mend(mend),
     })
 }

@@ -42,8 +42,6 @@ pub struct Ground {
     /// What stands in words for what is otherwise each time.
     shown: Vec<(String, &'static str)>,
     pve: Option<TcpListener>,
-    /// Directories elsewhere.
-    pub also: Vec<TempDir>,
 }
 
 impl Ground {
@@ -68,7 +66,6 @@ impl Ground {
             lines: Vec::new(),
             shown: Vec::new(),
             pve: None,
-            also: Vec::new(),
             dir,
         };
         mode(&ground.data(), 0o700);

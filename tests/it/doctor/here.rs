@@ -16,13 +16,6 @@ pub const CASES: &[Case] = &[
         fs::write(it.data(), "").expect("a file");
         it.set_path("POOL_DATA_DIR", &it.data().join("log"));
     }),
-    case("the data directory in memory", "file-system", |it| {
-        let memory = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
-        mode(memory.path(), 0o700);
-        it.set_path("POOL_DATA_DIR", memory.path());
-        it.show(memory.path().to_str().expect("a path"), "/dev/shm/sandbox-pool");
-        it.also.push(memory);
-    }),
     case("somebody else has the address", "listen", |it| {
         let somebody = listener();
         let address = somebody.local_addr().expect("an address");

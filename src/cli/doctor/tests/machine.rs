@@ -8,6 +8,7 @@ use account::READ;
 
 /// Settings of which nothing is read here.
 const FILE: &str = "/etc/sandbox-pool/env";
+const LOG: &str = "log-00000000000000000001.jsonl";
 
 /// A directory as the service makes its own.
 fn private_dir() -> tempfile::TempDir {
@@ -18,11 +19,28 @@ fn set(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Whoever runs this, and somebody else.
-fn accounts(dir: &Path) -> (Account, Account) {
-    let mine = std::fs::metadata(dir).unwrap();
-    let own = Account { user: mine.uid(), groups: vec![mine.gid()] };
-    (own, Account { user: mine.uid() + 1, groups: vec![mine.gid() + 1] })
+/// Whoever runs this, and somebody else; both see a directory as `/`.
+fn accounts(root: &Path) -> (Account, Account) {
+    let mine = std::fs::metadata(root).unwrap();
+    let of = |user, group| Account { user, groups: vec![group], root: root.canonicalize().unwrap() };
+    (of(mine.uid(), mine.gid()), of(mine.uid() + 1, mine.gid() + 1))
+}
+
+/// What is found of a data directory itself.
+fn of_data_dir(service: &Account, dir: &Path) -> Finding {
+    let found = here::data_dir(dir, Some(service), Path::new(FILE));
+    found.into_iter().find(|it| it.check == "data-dir").unwrap()
+}
+
+/// A machine with nothing but a data directory with a log, of whoever runs this: its `/`, and that directory.
+fn machine() -> (tempfile::TempDir, PathBuf) {
+    let root = private_dir();
+    set(root.path(), 0o755);
+    let dir = root.path().canonicalize().unwrap().join("var/lib/sandbox-pool");
+    std::fs::create_dir_all(&dir).unwrap();
+    set(&dir, 0o700);
+    std::fs::write(dir.join(LOG), "").unwrap();
+    (root, dir)
 }
 
 #[test]
@@ -50,38 +68,152 @@ fn the_machine_is_looked_at() {
 
 #[test]
 fn what_the_services_user_may_not_write_is_named_also_to_root() {
-    let above = private_dir();
-    set(above.path(), 0o755);
-    let dir = above.path().join("data");
-    std::fs::create_dir(&dir).unwrap();
-    set(&dir, 0o700);
-    let log = dir.join("log-00000000000000000001.jsonl");
-    std::fs::write(&log, "").unwrap();
-    let (own, other) = accounts(&dir);
-    let said = |service: &Account, dir: &Path| {
-        let found = here::data_dir(dir, Some(service), Path::new(FILE));
-        found.into_iter().find(|it| it.check == "data-dir").unwrap()
-    };
-    assert_eq!(said(&own, &dir).level, Level::Ok);
-    let finding = said(&other, &dir);
+    let (root, dir) = machine();
+    let (own, other) = accounts(root.path());
+    let log = dir.join(LOG);
+    assert_eq!(of_data_dir(&own, &dir).level, Level::Ok);
+    let finding = of_data_dir(&other, &dir);
     assert_eq!(finding.level, Level::Fail);
-    assert!(finding.mend[0].starts_with("chown -R sandbox-pool: "), "{finding:?}");
+    assert!(finding.mend[0].starts_with("chown -h sandbox-pool: "), "{finding:?}");
     set(&dir, 0o707);
-    let finding = said(&other, &dir);
+    let finding = of_data_dir(&other, &dir);
     assert!(finding.found.contains("log-00000000000000000001.jsonl is of user"), "{finding:?}");
-    assert_eq!(said(&own, &dir).level, Level::Warn, "everybody may look into it");
+    assert_eq!(of_data_dir(&own, &dir).level, Level::Warn, "everybody may look into it");
     set(&dir, 0o770);
     set(&log, 0o660);
-    let member = Account { user: other.user, groups: vec![other.groups[0], own.groups[0]] };
-    assert_eq!(said(&member, &dir).level, Level::Ok, "its group may");
-    // A directory that is still to be made, in one where the service may not make any.
-    let finding = said(&other, &above.path().join("more/of/it"));
-    assert_eq!(finding.level, Level::Fail);
+    let groups = vec![other.groups[0], own.groups[0]];
+    assert_eq!(of_data_dir(&Account { groups, ..other.clone() }, &dir).level, Level::Ok, "its group may");
+    set(&dir, 0o700);
+    set(dir.parent().unwrap(), 0o700);
+    let finding = of_data_dir(&other, &dir);
+    assert_eq!(finding.mend, [format!("chmod o+x {}", dir.parent().unwrap().display())]);
+}
+
+#[test]
+fn only_the_services_own_files_are_looked_at_and_named() {
+    let (root, dir) = machine();
+    let (own, other) = accounts(root.path());
+    // Whatever else is there: what a file system has, a copy, and what a doctor left that was interrupted.
+    std::fs::create_dir(dir.join("lost+found")).unwrap();
+    for name in ["backup.tar", "log-1.jsonl.old", "doctor-12.tmp"] {
+        std::fs::write(dir.join(name), "").unwrap();
+    }
+    std::os::unix::fs::symlink("/etc/passwd", dir.join("counted.json")).unwrap();
+    std::fs::write(dir.join("lock"), "").unwrap();
+    set(&dir, 0o777);
+    set(&dir.join("lock"), 0o400);
+    let finding = of_data_dir(&other, &dir);
+    let (lock, log) = (dir.join("lock").display().to_string(), dir.join(LOG).display().to_string());
+    assert_eq!(
+        finding.mend,
+        [format!("chown -h sandbox-pool: {lock} {log} && runuser -u sandbox-pool -- chmod u=rwX,go= {lock}")]
+    );
+    assert!(finding.found.ends_with("nor 1 more of its files"), "{finding:?}");
+    for name in ["lock", LOG] {
+        set(&dir.join(name), 0o666);
+    }
+    set(&dir, 0o700);
+    assert_eq!(of_data_dir(&own, &dir).level, Level::Ok);
+}
+
+#[test]
+fn the_services_own_files_are_those_that_it_writes() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let kept = ["older", "newer"].into_iter().flat_map(|log| std::fs::read_dir(tests.join(log)).unwrap());
+    let kept: Vec<_> = kept.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(kept.len() > 2, "{kept:?}");
+    for name in kept.iter().map(String::as_str).chain(["lock", "counted.json"]) {
+        assert!(ownership::is_own(name), "{name}");
+    }
+    for name in ["log-.jsonl", "log-1.jsonl.old", "snapshot-a.json", "log-1.json", "next.tmp", "blocks"] {
+        assert!(!ownership::is_own(name), "{name}");
+    }
+}
+
+#[test]
+fn a_directory_for_many_things_is_left_to_whoever_has_it() {
+    let (root, _) = machine();
+    let (_, other) = accounts(root.path());
+    let srv = root.path().canonicalize().unwrap().join("srv");
+    std::fs::create_dir_all(srv.join("www")).unwrap();
+    let own = srv.join("sandbox-pool").display().to_string();
+    let install = format!("install -d -o sandbox-pool -g sandbox-pool -m 0700 {own}");
+    let finding = of_data_dir(&other, &srv);
+    assert_eq!(finding.mend[0], install);
+    assert!(finding.mend[1].contains(&format!("POOL_DATA_DIR={own};")), "{finding:?}");
+    std::fs::write(srv.join(LOG), "").unwrap();
+    let log = srv.join(LOG).display().to_string();
+    assert_eq!(of_data_dir(&other, &srv).mend[0], format!("{install} && mv -n {log} {own}/"));
+    // Right below / it is so although nothing else is there; elsewhere an empty one is taken for the log's.
+    std::fs::remove_dir(srv.join("www")).unwrap();
+    std::fs::remove_file(srv.join(LOG)).unwrap();
+    assert_eq!(of_data_dir(&other, &srv).mend[0], install);
+    std::fs::create_dir(srv.join("pool")).unwrap();
+    set(&srv.join("pool"), 0o755);
+    let path = srv.join("pool").display().to_string();
+    let mend = format!("chown -h sandbox-pool: {path} && runuser -u sandbox-pool -- chmod u=rwX,go= {path}");
+    assert_eq!(of_data_dir(&other, &srv.join("pool")).mend[0], mend);
+}
+
+#[test]
+fn what_the_unit_keeps_from_the_service_is_named() {
+    let (root, dir) = machine();
+    let (own, other) = accounts(root.path());
+    let at = |path: &str| root.path().canonicalize().unwrap().join(path);
+    let private = |path: &str| {
+        std::fs::create_dir_all(at(path)).unwrap();
+        set(&at(path), 0o700);
+    };
+    for (path, directive) in
+        [("root/data", "ProtectHome"), ("home/ann/data", "ProtectHome"), ("tmp/data", "PrivateTmp")]
+    {
+        private(path);
+        for service in [&own, &other] {
+            let finding = of_data_dir(service, &at(path));
+            assert_eq!(finding.level, Level::Fail);
+            assert!(finding.found.contains(directive), "{finding:?}");
+            assert!(finding.mend[0].starts_with("editor ") && finding.mend.len() == 1, "{finding:?}");
+        }
+    }
+    // A link goes where it goes.
+    std::os::unix::fs::symlink(at("root/data"), at("elsewhere")).unwrap();
+    assert_eq!(of_data_dir(&own, &at("elsewhere")).level, Level::Fail);
+    private("srv/my pool");
+    let finding = of_data_dir(&own, &at("srv/my pool"));
+    assert_eq!(finding.level, Level::Warn);
+    let path = at("srv/my pool").display().to_string();
+    assert!(finding.mend[0].contains(&format!("ReadWritePaths='{path}'; then")), "{finding:?}");
+    let finding = of_data_dir(&own, &at("srv/new"));
+    assert!(finding.level == Level::Fail && finding.mend.len() == 2, "{finding:?}");
     assert!(finding.mend[0].starts_with("install -d -o sandbox-pool "), "{finding:?}");
-    assert_eq!(said(&own, &above.path().join("more/of/it")).level, Level::Ok);
-    set(above.path(), 0o700);
-    let finding = said(&other, &dir);
-    assert_eq!(finding.mend, [format!("chmod o+x {}", above.path().canonicalize().unwrap().display())]);
+    // In the service's own directory it makes what it needs.
+    assert_eq!(of_data_dir(&own, &dir.join("more/of/it")).level, Level::Ok);
+
+    let changes = at("etc/systemd/system/sandbox-pool.service.d");
+    std::fs::create_dir_all(&changes).unwrap();
+    std::fs::write(changes.join("override.conf"), "[Service]\nReadWritePaths='/srv/my pool'\n").unwrap();
+    assert_eq!(of_data_dir(&own, &at("srv/my pool")).level, Level::Ok);
+    let open = "[Service]\nProtectHome = false\nReadWritePaths=/srv -/root/data\n";
+    std::fs::write(changes.join("override.conf"), open).unwrap();
+    assert_eq!(of_data_dir(&own, &at("srv/my pool")).level, Level::Ok);
+    assert_eq!(of_data_dir(&own, &at("root/data")).level, Level::Ok);
+    // A home is not opened all the same.
+    set(&at("root"), 0o700);
+    let finding = of_data_dir(&other, &at("root/data"));
+    assert!(finding.level == Level::Fail && finding.mend[0].starts_with("editor "), "{finding:?}");
+}
+
+#[test]
+fn a_path_is_one_word_of_a_command() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["plain-1._", "my pool", "$(touch x)", "it's", "a;b", "ü", "*", "a\\b\"c"] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, name).unwrap();
+        let command = format!("cat {}", finding::quoted(&path));
+        let said = std::process::Command::new("sh").arg("-c").arg(&command).output().unwrap();
+        assert_eq!(String::from_utf8(said.stdout).unwrap(), name, "{command}");
+    }
+    assert_eq!(finding::quoted(Path::new("/etc/sandbox-pool/env")), "/etc/sandbox-pool/env");
 }
 
 #[test]
@@ -89,7 +221,7 @@ fn the_services_user_is_found_in_the_tables_of_users_and_groups() {
     let passwd = "root:x:0:0:root:/root:/bin/bash\nsandbox-pool:x:997:996::/nonexistent:/usr/sbin/nologin\n";
     let group =
         "root:x:0:\nssl-cert:x:110:postgres,sandbox-pool\nadm:x:4:sandbox-pools\nsandbox-pool:x:996:\n";
-    let expected = Account { user: 997, groups: vec![996, 110] };
+    let expected = Account { user: 997, groups: vec![996, 110], root: "/".into() };
     assert_eq!(Account::listed(passwd, group), Some(expected));
     assert_eq!(Account::listed("sandbox-pools:x:1:1::/:/bin/sh\n", group), None);
 }
@@ -147,9 +279,7 @@ fn a_file_that_only_root_may_read_is_named_also_to_root() {
     }
     set(dir.path(), 0o700);
     let barrier = other.barrier(&key, READ).unwrap();
-    assert!(
-        barrier.is_dir && barrier.path == at("").parent().unwrap().join(barrier.path.file_name().unwrap())
-    );
+    assert!(barrier.is_dir && *barrier.path == *dir.path().canonicalize().unwrap());
     assert_eq!(own.barrier(&key, READ), None);
 }
 

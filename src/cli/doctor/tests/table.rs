@@ -10,6 +10,8 @@ use std::path::Path;
 
 use super::*;
 use account::Barrier;
+use ownership::Directory;
+use settings::Kept;
 
 /// The row of a fault, with all that was found.
 fn row(fault: &str, findings: &[Finding]) -> String {
@@ -20,61 +22,128 @@ fn row(fault: &str, findings: &[Finding]) -> String {
     page::row(fault, &json(worst), &skipped.iter().collect::<Vec<_>>())
 }
 
+/// Where settings and data are usually.
+const FILE: &str = "/etc/sandbox-pool/env";
+const DATA: &str = "/var/lib/sandbox-pool";
+
 /// Faults, and what the checks make of them.
-fn faults() -> Vec<(&'static str, Vec<Finding>)> {
-    let file = Path::new("/etc/sandbox-pool/env");
-    let dir = Path::new("/var/lib/sandbox-pool");
-    let of = |path: &str, mode, is_dir| Barrier { path: path.into(), owner: 0, mode, is_dir };
-    let failed = |kind: ErrorKind, disk: Option<&Finding>| {
-        here::written(dir, dir, Err(Error::from(kind)), disk, None, file)
+type Faults = Vec<(&'static str, Vec<Finding>)>;
+
+/// Something of root's.
+fn of_root(path: &str, mode: u32, is_dir: bool) -> Barrier {
+    Barrier { path: path.into(), owner: 0, mode, is_dir }
+}
+
+/// Of the settings, and of files that they name.
+fn of_settings() -> Faults {
+    let kept = |check, setting, path: &str, by| {
+        vec![settings::barred(check, setting, Path::new(path), Path::new(path), &by)]
     };
+    let barred = |check, setting, path, by| kept(check, setting, path, Kept::Barred(by));
+    let (key, ca) = ("/etc/sandbox-pool/billing.key", "/etc/pve/pve-root-ca.pem");
+    let of_pve = "/etc/pve/hooks.toml";
+    vec![
+        (
+            "settings that only root may read, and somebody else who looks",
+            vec![settings::roots_alone(Path::new(FILE))],
+        ),
+        (
+            "a file that a setting names is root's",
+            barred("settings", "PVE_API_TOKEN_FILE", "/srv/token", of_root("/srv/token", 0o600, false)),
+        ),
+        ("a webhook's key is root's", barred("webhooks", "WEBHOOKS_FILE", key, of_root(key, 0o600, false))),
+        (
+            "a webhook's key is in a directory of root's",
+            barred("webhooks", "WEBHOOKS_FILE", "/opt/billing.key", of_root("/opt", 0o700, true)),
+        ),
+        (
+            "the directory of settings is root's",
+            barred("webhooks", "WEBHOOKS_FILE", key, of_root("/etc/sandbox-pool", 0o700, true)),
+        ),
+        (
+            "a file in somebody's home",
+            kept("settings", "PVE_CA_FILE", "/home/ann/my ca.pem", Kept::Hidden("ProtectHome")),
+        ),
+        ("the CA of this node", barred("settings", "PVE_CA_FILE", ca, of_root(ca, 0o640, false))),
+        (
+            "another file that Proxmox VE keeps",
+            barred("settings", "WEBHOOKS_FILE", of_pve, of_root(of_pve, 0o640, false)),
+        ),
+    ]
+}
+
+/// Of the data directory, with what is in it.
+fn of_data_dir() -> Faults {
+    let (dir, file) = (Path::new(DATA), Path::new(FILE));
+    let (elsewhere, many) = (Path::new("/srv/my pool"), Path::new("/srv"));
+    let unusable = |directory: &Directory, barred: &[Barrier]| {
+        let (first, others) = barred.split_first().expect("one");
+        vec![ownership::unusable(directory, first, others, file)]
+    };
+    let at = |dir: &Path| Directory { path: dir.into(), ..Directory::default() };
+    let logs = [1, 7].map(|number| of_root(&format!("{DATA}/log-{number:020}.jsonl"), 0o600, false));
+    let no = |kind| Err(Error::from(kind));
+    let failed = |kind| here::written(dir, dir, no(kind), None, None, file);
+    vec![
+        ("the log is root's", unusable(&Directory { is_writable: true, ..at(dir) }, &logs)),
+        ("the data directory is root's", unusable(&at(elsewhere), &[of_root("/srv/my pool", 0o755, true)])),
+        (
+            "the data directory is one for many things",
+            unusable(
+                &Directory { own: vec!["/srv/lock".into()], is_shared: true, ..at(many) },
+                &[of_root("/srv", 0o755, true)],
+            ),
+        ),
+        (
+            "the data directory is in one of root's",
+            vec![ownership::behind(&of_root("/var/lib", 0o700, true), false, file)],
+        ),
+        (
+            "the data directory is in somebody's home",
+            vec![ownership::hidden(Path::new("/root/data"), "ProtectHome", file)],
+        ),
+        (
+            "the service cannot make its data directory",
+            vec![ownership::unmade(elsewhere, Some(&of_root("/srv", 0o755, true)), false)],
+        ),
+        ("the unit does not let the service write there", vec![ownership::read_only(elsewhere)]),
+        (
+            "the data directory cannot be listed",
+            vec![here::unlistable(dir, &Error::from(ErrorKind::PermissionDenied))],
+        ),
+        ("the data directory may not be written", failed(ErrorKind::PermissionDenied)),
+        (
+            "the data directory may not be made",
+            here::written(dir, Path::new("/var/lib"), no(ErrorKind::PermissionDenied), None, None, file),
+        ),
+        ("a file system that is read-only", failed(ErrorKind::ReadOnlyFilesystem)),
+        ("a quota that is used up", failed(ErrorKind::QuotaExceeded)),
+    ]
+}
+
+/// Of disk, clock and address.
+fn of_machine() -> Faults {
+    let (dir, file) = (Path::new(DATA), Path::new(FILE));
     let space = |bytes, inodes| {
         let disk = here::space(dir, bytes, Some(inodes), file);
+        let full = Err(Error::from(ErrorKind::StorageFull));
         let mut findings = match disk.level {
-            Level::Fail => failed(ErrorKind::StorageFull, Some(&disk)),
+            Level::Fail => here::written(dir, dir, full, Some(&disk), None, file),
             Level::Ok | Level::Warn | Level::Skip => Vec::new(),
         };
         findings.push(disk);
         findings
     };
-    let key = "/etc/sandbox-pool/billing.key";
-    let barred =
-        |check, setting, path: &str, by| vec![settings::barred(check, setting, Path::new(path), &by)];
     vec![
-        ("settings that only root may read, and somebody else who looks", vec![settings::roots_alone(file)]),
-        (
-            "a file that a setting names is root's",
-            barred("settings", "PVE_API_TOKEN_FILE", "/srv/token", of("/srv/token", 0o600, false)),
-        ),
-        ("a webhook's key is root's", barred("webhooks", "WEBHOOKS_FILE", key, of(key, 0o600, false))),
-        (
-            "a webhook's key is in a directory of root's",
-            barred("webhooks", "WEBHOOKS_FILE", "/root/billing.key", of("/root", 0o700, true)),
-        ),
-        (
-            "the directory of settings is root's",
-            barred("webhooks", "WEBHOOKS_FILE", key, of("/etc/sandbox-pool", 0o700, true)),
-        ),
         ("PVE tells no time", vec![pve::clock(None)]),
-        (
-            "the log is root's",
-            vec![here::unusable(
-                dir,
-                &of("/var/lib/sandbox-pool/log-00000000000000000001.jsonl", 0o600, false),
-            )],
-        ),
-        ("the data directory is in one of root's", vec![here::unusable(dir, &of("/var/lib", 0o700, true))]),
-        (
-            "the service cannot make its data directory",
-            vec![here::unmade(Path::new("/srv/pool"), &of("/srv", 0o755, true))],
-        ),
-        ("the data directory may not be written", failed(ErrorKind::PermissionDenied, None)),
-        ("a file system that is read-only", failed(ErrorKind::ReadOnlyFilesystem, None)),
-        ("a quota that is used up", failed(ErrorKind::QuotaExceeded, None)),
         ("disk nearly full", space(512 << 20, 1000)),
         ("disk full", space(20 << 20, 1000)),
         ("no inode left", space(5 << 30, 0)),
         ("a slow disk", vec![here::syncs(12.0)]),
+        (
+            "the data directory in memory",
+            vec![here::kind(Path::new("/dev/shm/pool"), here::Kind::Memory, file)],
+        ),
         ("the data directory on another machine", vec![here::kind(dir, here::Kind::Network, file)]),
         ("a port of root's", vec![here::privileged("127.0.0.1:80".parse().unwrap(), file)]),
     ]
@@ -88,7 +157,7 @@ fn the_published_page_has_what_is_said_of_faults_that_a_test_cannot_make() {
         page::SECOND_PART,
         page::HEAD
     );
-    for (name, findings) in faults() {
+    for (name, findings) in [of_settings(), of_data_dir(), of_machine()].into_iter().flatten() {
         assert_eq!(
             wrong(&findings).len(),
             usize::from(findings.iter().any(|it| it.level > Level::Skip)),
@@ -103,6 +172,7 @@ fn the_published_page_has_what_is_said_of_faults_that_a_test_cannot_make() {
 fn given() -> BTreeSet<(String, String)> {
     let sources = [
         include_str!("../here.rs"),
+        include_str!("../ownership.rs"),
         include_str!("../pve.rs"),
         include_str!("../settings.rs"),
         include_str!("../template.rs"),
