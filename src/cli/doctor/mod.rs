@@ -58,6 +58,7 @@ impl Doctor {
 
 /// Looks at the settings, and with them at everything else.
 fn look(flags: Flags) -> anyhow::Result<Vec<Finding>> {
+    let given = flags.env_file.clone();
     let sources = match sources(flags.settings, flags.env_file.as_deref()) {
         Ok(sources) => sources,
         Err(errors) => return Ok(alone(settings::wrong(&errors, Path::new(INSTALLED)))),
@@ -65,7 +66,7 @@ fn look(flags: Flags) -> anyhow::Result<Vec<Finding>> {
     // A CA is needed to ask anything; webhooks have a check of their own, which stops no other.
     let checks = Checks { ca: app::CHECKS.ca, ..Checks::default() };
     let sources = Sources { checks, ..sources };
-    let file = settings::file(&sources);
+    let file = given.unwrap_or_else(|| settings::file(&sources));
     let (config, warnings) = match Config::load(&sources) {
         Ok(loaded) => loaded,
         Err(errors) => {
@@ -73,7 +74,8 @@ fn look(flags: Flags) -> anyhow::Result<Vec<Finding>> {
             return Ok(alone(kept.unwrap_or_else(|| settings::wrong(&errors, &file))));
         }
     };
-    let service = Account::of_the_service();
+    let is_the_services = settings::are_the_services(&sources, &file);
+    let service = if is_the_services { Account::of_the_service() } else { None };
     let unread = settings::unread(&sources, service.as_ref());
     let mut findings = settings::settings(&warnings, unread, &file);
     findings.extend(settings::webhooks(&config.webhooks, service.as_ref(), &file));

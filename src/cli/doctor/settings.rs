@@ -92,6 +92,15 @@ pub(super) fn roots_alone(file: &Path) -> Finding {
     Finding::fail("settings", found, why).mend("sudo sandbox-pool doctor")
 }
 
+/// Whether these are the settings of the installed service, which has a user of its own: they are read from its
+/// file, and are about its data directory. Who gives another one looks at an instance of his own.
+pub(super) fn are_the_services(sources: &Sources<'_>, file: &Path) -> bool {
+    let is_given = |text: Option<&String>| text.is_some_and(|text| !text.trim().is_empty());
+    let name = "POOL_DATA_DIR";
+    let has_own_dir = is_given(sources.flags.get(name)) || is_given(sources.env.get(name));
+    file == Path::new(INSTALLED) && !has_own_dir
+}
+
 /// What keeps the service from a file.
 #[derive(Clone, Debug)]
 pub(super) enum Kept {

@@ -204,6 +204,23 @@ fn what_the_unit_keeps_from_the_service_is_named() {
 }
 
 #[test]
+fn only_the_installed_settings_are_for_the_services_user() {
+    let of = |env: &[(&str, &str)]| {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Sources::of_environment(env.collect())
+    };
+    let is_the_services = |sources: &Sources<'_>, file| settings::are_the_services(sources, Path::new(file));
+    assert!(is_the_services(&of(&[]), FILE));
+    assert!(is_the_services(&of(&[("POOL_DATA_DIR", "")]), FILE));
+    for file in ["./my.env", ".env"] {
+        assert!(!is_the_services(&of(&[]), file), "{file}");
+    }
+    assert!(!is_the_services(&of(&[("POOL_DATA_DIR", "/root/data")]), FILE), "an instance of his own");
+    let flags = BTreeMap::from([("POOL_DATA_DIR", "/root/data".to_owned())]);
+    assert!(!is_the_services(&Sources { flags, ..of(&[]) }, FILE));
+}
+
+#[test]
 fn a_path_is_one_word_of_a_command() {
     let dir = tempfile::tempdir().unwrap();
     for name in ["plain-1._", "my pool", "$(touch x)", "it's", "a;b", "ü", "*", "a\\b\"c"] {
