@@ -81,7 +81,7 @@ fn look(flags: Flags) -> anyhow::Result<Vec<Finding>> {
     findings.extend(settings::webhooks(&config.webhooks, service.as_ref(), &file));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the runtime")?.block_on(async {
-        findings.extend(wait::answer(at_pve(&config), async || "looking at PVE".to_owned()).await);
+        findings.extend(wait::answer(at_pve(&config, &file), async || "looking at PVE".to_owned()).await);
         findings.extend(here::data_dir(&config.data_dir, service.as_ref(), &file));
         findings.push(match here::listen(config.listen, service.is_some(), &file) {
             Some(finding) => finding,
@@ -99,7 +99,7 @@ fn alone(mut findings: Vec<Finding>) -> Vec<Finding> {
 }
 
 /// What is found at PVE, with the time there, which its answers tell.
-async fn at_pve(config: &Config) -> Vec<Finding> {
+async fn at_pve(config: &Config, file: &Path) -> Vec<Finding> {
     let transport = match app::transport(config) {
         Ok(transport) => transport,
         Err(error) => return pve::no_way(&error),
@@ -111,7 +111,7 @@ async fn at_pve(config: &Config) -> Vec<Finding> {
         let half = i64::try_from(now.since(asked).as_millis() / 2).unwrap_or(0);
         there.0 + 500 - (asked.0 + half)
     });
-    pve::examine(config, &Pve::new(std::sync::Arc::new(transport)), ahead).await
+    pve::examine(config, &Pve::new(std::sync::Arc::new(transport)), file, ahead).await
 }
 
 /// How long whoever has the address may take to say who it is.

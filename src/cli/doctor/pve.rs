@@ -1,6 +1,7 @@
 //! Checks at PVE, in the order in which they depend on each other. Nothing there is ever changed.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::finding::Finding;
 use super::rights::{self, Role, Who};
@@ -24,6 +25,8 @@ const SKEW_FAIL_MS: u64 = 60_000;
 pub(super) struct Examination<'a> {
     pub(super) config: &'a Config,
     pub(super) pve: &'a Pve,
+    /// The settings' own.
+    pub(super) file: &'a Path,
     pub(super) who: Who,
     pub(super) findings: Vec<Finding>,
     pub(super) guests: Option<Vec<GuestRow>>,
@@ -39,10 +42,11 @@ const BEHIND: &[&str] =
     &["pve-version", "clock", "node", "privileges", "resource-pool", "template", "storage"];
 
 /// Examines PVE.
-pub(super) async fn examine(config: &Config, pve: &Pve, ahead: Ahead) -> Vec<Finding> {
+pub(super) async fn examine(config: &Config, pve: &Pve, file: &Path, ahead: Ahead) -> Vec<Finding> {
     let mut it = Examination {
         config,
         pve,
+        file,
         who: Who::of(config.pve.token.expose()),
         findings: Vec::new(),
         guests: None,

@@ -1,10 +1,12 @@
 //! Checks of the configured templates, and of the storages and bridges that their clones need.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::finding::{Finding, Level};
 use super::pve::{Examination, unlisted};
 use super::rights;
+use super::settings::change;
 use crate::domain::fault::FaultKind;
 use crate::domain::ids::{Node, Vmid};
 use crate::domain::settings::CloneMode;
@@ -110,7 +112,7 @@ async fn one(it: &mut Examination<'_>, vmid: Vmid, needs: &mut Needs) {
     match settled(it.pve, &row.node, vmid).await {
         Ok(config) => {
             let linked = it.pve.can_link(&row.node, vmid).await.ok();
-            it.findings.push(judge(vmid, &row.node, &config, linked, it.config.settings.clone_mode));
+            it.findings.push(judge(vmid, &row.node, &config, linked, it.config.settings.clone_mode, it.file));
             needs.storages.extend(storages(&config).map(|storage| (storage.to_owned(), row.node.clone())));
             needs.bridges.extend(config.bridges.into_iter().map(|bridge| (bridge, row.node.clone())));
         }
@@ -151,12 +153,20 @@ fn is_volume(mount: &str) -> bool {
 }
 
 /// What a template's configuration means for clones of it.
-fn judge(vmid: Vmid, node: &Node, config: &CtConfig, linked: Option<bool>, mode: CloneMode) -> Finding {
+fn judge(
+    vmid: Vmid,
+    node: &Node,
+    config: &CtConfig,
+    linked: Option<bool>,
+    mode: CloneMode,
+    file: &Path,
+) -> Finding {
     if !config.template {
         let found = "is a container and no template";
-        return unusable(vmid, found).mend(format!(
-            "pct stop {vmid}; pct template {vmid}   # on {node}, for ever: nobody may need it as a container; or take \
-             it out of POOL_TEMPLATES"
+        let take_out = change(file, "POOL_TEMPLATES") + &format!("; take {vmid} out");
+        // PVE refuses it as long as the container runs.
+        return unusable(vmid, found).mend(take_out).mend(format!(
+            "pct template {vmid}   # or, on {node}: for ever, so only if it is stopped and nobody needs it"
         ));
     }
     if let Some(lock) = &config.lock {
@@ -173,7 +183,7 @@ fn judge(vmid: Vmid, node: &Node, config: &CtConfig, linked: Option<bool>, mode:
     let elsewhere = || {
         format!(
             "pct clone {vmid} NEW --full 1 --storage THIN && pct template NEW   # on {node}; THIN: zfs, lvmthin, \
-             btrfs or rbd"
+             btrfs or rbd; then POOL_TEMPLATES=NEW"
         )
     };
     let whole = || match storages(config).collect::<BTreeSet<_>>() {
@@ -236,7 +246,7 @@ fn judge_storage(storage: &str, node: &Node, row: Option<&StorageRow>) -> Findin
             .mend(format!(
                 "pvesh get /storage/{storage}   # its nodes are a list; where there is none, all have it"
             ))
-            .mend(format!("pvesm set {storage} --nodes LIST,{node}   # LIST: those that it has already"));
+            .mend(format!("pvesm set {storage} --nodes '…,{node}'   # …: those that it has already"));
     };
     if !row.enabled {
         return Finding::fail("storage", "is disabled", why).mend(format!("pvesm set {storage} --disable 0"));

@@ -6,8 +6,6 @@ use std::path::Path;
 use super::*;
 use account::READ;
 
-/// Settings of which nothing is read here.
-const FILE: &str = "/etc/sandbox-pool/env";
 const LOG: &str = "log-00000000000000000001.jsonl";
 
 /// A directory as the service makes its own.
@@ -321,7 +319,7 @@ async fn a_healthy_pool_with_default_settings_is_all_well() {
     let dir = private_dir();
     let file = Path::new(FILE);
     let mut findings = settings::settings(&warnings, Vec::new(), file);
-    findings.extend(pve::examine(&config, &pve, Some(0)).await);
+    findings.extend(pve::examine(&config, &pve, file, Some(0)).await);
     let disk = here::space(dir.path(), 1 << 40, Some(1 << 20), file);
     findings.extend(here::written(dir.path(), dir.path(), Ok(500.0), Some(&disk), None, file));
     findings.push(disk);

@@ -18,6 +18,8 @@ use crate::sim::{CtSpec, Sim};
 /// 2026-11-24T09:00:00Z.
 const EPOCH: Timestamp = Timestamp(1_795_510_800_000);
 const TEMPLATE: u32 = 9020;
+/// Settings of which nothing is read here.
+const FILE: &str = "/etc/sandbox-pool/env";
 
 /// A cluster with nothing wrong, and the pool's token with its least rights.
 fn healthy() -> Sim {
@@ -48,5 +50,5 @@ fn wrong(findings: &[Finding]) -> BTreeSet<String> {
 
 async fn examined(sim: &Sim, settings: &[(&str, &str)], ahead: pve::Ahead) -> Vec<Finding> {
     let pve = Pve::new(Arc::new(sim.demo_transport()));
-    pve::examine(&config(settings), &pve, ahead).await
+    pve::examine(&config(settings), &pve, Path::new(FILE), ahead).await
 }

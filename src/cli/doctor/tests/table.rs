@@ -22,8 +22,7 @@ fn row(fault: &str, findings: &[Finding]) -> String {
     page::row(fault, &json(worst), &skipped.iter().collect::<Vec<_>>())
 }
 
-/// Where settings and data are usually.
-const FILE: &str = "/etc/sandbox-pool/env";
+/// Where data are usually.
 const DATA: &str = "/var/lib/sandbox-pool";
 
 /// Faults, and what the checks make of them.
