@@ -253,24 +253,28 @@ impl Examination<'_> {
 
     /// Whether the token has a role's privileges at a path; says which are missing.
     pub(super) async fn privileges(&mut self, role: Role, path: &str) -> BTreeSet<String> {
-        let has = match self.pve.permissions(path).await {
-            Ok(has) => has,
-            Err(error) => {
-                self.findings.push(unlisted("privileges", "permissions", &error).of(path));
-                return BTreeSet::new();
-            }
-        };
+        let has = self.permissions(path).await;
+        let finding = has.as_ref().map(|has| self.judged(role, path, has));
+        self.findings.extend(finding);
+        has.unwrap_or_default()
+    }
+
+    /// What the token has at a path. If PVE does not tell, that is said.
+    pub(super) async fn permissions(&mut self, path: &str) -> Option<BTreeSet<String>> {
+        let has = self.pve.permissions(path).await;
+        has.map_err(|error| self.findings.push(unlisted("privileges", "permissions", &error).of(path))).ok()
+    }
+
+    /// What it means for a role that the token has this at a path.
+    pub(super) fn judged(&self, role: Role, path: &str, has: &BTreeSet<String>) -> Finding {
         let missing: Vec<&str> =
             role.privileges.iter().copied().filter(|name| !has.contains(*name)).collect();
-        self.findings.push(if missing.is_empty() {
-            Finding::ok("privileges", role.privileges.join(" ")).of(path)
-        } else {
-            let mut finding =
-                Finding::fail("privileges", format!("missing {}", missing.join(" ")), role.why).of(path);
-            finding.mend = self.who.allow(role, path);
-            finding
-        });
-        has
+        if missing.is_empty() {
+            return Finding::ok("privileges", role.privileges.join(" ")).of(path);
+        }
+        let finding =
+            Finding::fail("privileges", format!("missing {}", missing.join(" ")), role.why).of(path);
+        self.who.allow(role, path).into_iter().fold(finding, Finding::mend)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Checks of the configured templates, and of the storages and bridges that their clones need.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::finding::{Finding, Level};
@@ -21,7 +21,7 @@ const LEAST_SPACE: u64 = 1 << 30;
 #[derive(Default)]
 struct Needs {
     storages: BTreeSet<(String, Node)>,
-    bridges: BTreeSet<(String, Node)>,
+    bridges: BTreeMap<String, BTreeSet<Node>>,
 }
 
 /// Examines each configured template, and then what they need.
@@ -47,26 +47,31 @@ pub(super) async fn examine(it: &mut Examination<'_>) {
     }
     // Bridges need no right before PVE 8.
     if it.major.is_some_and(|major| major >= 8) {
-        for (name, node) in &needs.bridges {
-            bridge(it, name, node).await;
+        for (name, nodes) in &needs.bridges {
+            bridge(it, name, nodes).await;
         }
     }
 }
 
-/// Whether the token may use a bridge of a node. A vnet is in a zone of its own, which nobody tells to a token that may
-/// only use it; but its node shows it.
-async fn bridge(it: &mut Examination<'_>, name: &str, node: &Node) {
+/// Whether the token may use a bridge. A vnet is in a zone of its own, which nobody tells to a token that may only use
+/// it; but its nodes show it.
+async fn bridge(it: &mut Examination<'_>, name: &str, nodes: &BTreeSet<Node>) {
     let path = format!("/sdn/zones/localnetwork/{name}");
-    let local = it.pve.permissions(&path).await.is_ok_and(|has| has.iter().any(|it| it.starts_with("SDN.")));
-    if !local && it.pve.bridges(node).await.is_ok_and(|bridges| bridges.contains(name)) {
-        it.findings.push(Finding::ok("privileges", "a vnet, which the token may use").of(name));
-    } else {
-        it.privileges(rights::BRIDGE, &path).await;
-        if let Some(finding) = it.findings.last_mut().filter(|finding| finding.level == Level::Fail) {
-            let zone = "pvesh get /cluster/sdn/vnets   # of a vnet, its zone stands for localnetwork below";
-            finding.mend.insert(0, zone.to_owned());
+    let Some(has) = it.permissions(&path).await else { return };
+    if !has.iter().any(|privilege| privilege.starts_with("SDN.")) {
+        for node in nodes {
+            if it.pve.bridges(node).await.is_ok_and(|bridges| bridges.contains(name)) {
+                it.findings.push(Finding::ok("privileges", "a vnet, which the token may use").of(name));
+                return;
+            }
         }
     }
+    let mut finding = it.judged(rights::BRIDGE, &path, &has);
+    if finding.level == Level::Fail {
+        let zone = "pvesh get /cluster/sdn/vnets   # of a vnet, its zone stands for localnetwork below";
+        finding.mend.insert(0, zone.to_owned());
+    }
+    it.findings.push(finding);
 }
 
 async fn one(it: &mut Examination<'_>, vmid: Vmid, needs: &mut Needs) {
@@ -114,7 +119,9 @@ async fn one(it: &mut Examination<'_>, vmid: Vmid, needs: &mut Needs) {
             let linked = it.pve.can_link(&row.node, vmid).await.ok();
             it.findings.push(judge(vmid, &row.node, &config, linked, it.config.settings.clone_mode, it.file));
             needs.storages.extend(storages(&config).map(|storage| (storage.to_owned(), row.node.clone())));
-            needs.bridges.extend(config.bridges.into_iter().map(|bridge| (bridge, row.node.clone())));
+            for bridge in config.bridges {
+                needs.bridges.entry(bridge).or_default().insert(row.node.clone());
+            }
         }
         Err(error) if is_silence(error.kind) => {
             it.is_silent(&row.node, &error);

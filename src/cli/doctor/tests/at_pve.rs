@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::ids::{Hostname, Node, Vmid};
 use crate::pve::CloneRequest;
-use crate::sim::DEMO_TOKEN;
+use crate::sim::{DEMO_TOKEN, Effect, FaultRule, On, Which};
 
 #[tokio::test(start_paused = true)]
 async fn a_healthy_cluster_has_nothing_to_mend() {
@@ -34,6 +34,56 @@ async fn a_vnet_is_used_in_its_own_zone() {
     sim.grant(DEMO_TOKEN, "/sdn/zones/overlay/tenants", &["SDN.Use"]);
     let findings = examined(&sim, &[], None).await;
     assert_eq!(wrong(&findings), BTreeSet::new(), "{findings:#?}");
+}
+
+/// A healthy cluster with templates on two nodes, and the settings for both.
+fn two_nodes(bridge: &str) -> (Sim, [(&'static str, &'static str); 1]) {
+    let sim = healthy();
+    let interface = format!("name=eth0,bridge={bridge},ip=dhcp");
+    sim.with(|model| {
+        model.add_node("pve2");
+        model.add_ct(CtSpec::new(9021, "another").template().on("pve2").set("net0", &interface));
+        model.outside_set(TEMPLATE, "net0", Some(&interface));
+    });
+    (sim, [("POOL_TEMPLATES", "9020,9021")])
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bridge_of_two_nodes_is_looked_at_once() {
+    const PATH: &str = "/sdn/zones/localnetwork/vmbr0";
+    let (sim, settings) = two_nodes("vmbr0");
+    let of_network = || sim.calls().iter().filter(|call| call.path.ends_with("/network")).count();
+    assert_eq!(wrong(&examined(&sim, &settings, Some(0)).await), BTreeSet::new());
+    assert_eq!(of_network(), 0, "the right is there");
+    sim.revoke(DEMO_TOKEN, PATH, &["SDN.Use"]);
+    let findings = examined(&sim, &settings, Some(0)).await;
+    let failed: Vec<_> = findings.iter().filter(|finding| finding.level == Level::Fail).collect();
+    assert_eq!(failed.len(), 1, "{findings:#?}");
+    assert!(failed[0].subject == PATH && failed[0].mend[0].contains("vnets"), "{failed:#?}");
+    assert_eq!(of_network(), 2, "it may be a vnet of either");
+    let asked =
+        sim.calls().iter().filter(|call| call.params.get("path").is_some_and(|it| it == PATH)).count();
+    assert_eq!(asked, 2, "once each time");
+
+    let (sim, settings) = two_nodes("tenants");
+    sim.with(|model| model.add_vnet("tenants", "overlay"));
+    sim.grant(DEMO_TOKEN, "/sdn/zones/overlay/tenants", &["SDN.Use"]);
+    let findings = examined(&sim, &settings, Some(0)).await;
+    assert_eq!(wrong(&findings), BTreeSet::new(), "{findings:#?}");
+    assert_eq!(findings.iter().filter(|finding| finding.subject == "tenants").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rights_that_are_not_told_are_not_given() {
+    let sim = healthy();
+    // After those of the guests, of the template and of its storage: the bridge's.
+    let on = On::call("GET", "/access/permissions");
+    let effect = Effect::FailBefore { status: 500, reason: "no".to_owned() };
+    sim.with(|model| model.add_fault(FaultRule { which: Which::Nth(4), ..FaultRule::once(on, effect) }));
+    let findings = examined(&sim, &[], Some(0)).await;
+    let failed: Vec<_> = findings.iter().filter(|finding| finding.level == Level::Fail).collect();
+    assert_eq!(failed.len(), 1, "{findings:#?}");
+    assert!(failed[0].found.contains("cannot be had") && failed[0].mend.len() == 1, "{failed:#?}");
 }
 
 #[tokio::test(start_paused = true)]
