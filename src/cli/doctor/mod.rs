@@ -65,18 +65,24 @@ fn look(flags: Flags) -> anyhow::Result<Vec<Finding>> {
     };
     // A CA is needed to ask anything; webhooks have a check of their own, which stops no other.
     let checks = Checks { ca: app::CHECKS.ca, ..Checks::default() };
-    let sources = Sources { checks, ..sources };
+    let mut sources = Sources { checks, ..sources };
+    let kept = settings::kept(&sources);
+    if kept.is_some() {
+        // A finding says it, with what mends it.
+        sources.dotenv.complaints.clear();
+    }
     let file = given.unwrap_or_else(|| settings::file(&sources));
     let (config, warnings) = match Config::load(&sources) {
         Ok(loaded) => loaded,
         Err(errors) => {
-            let kept = settings::kept(&sources).map(|finding| vec![finding]);
+            let kept = kept.map(|file| vec![settings::roots_alone(file)]);
             return Ok(alone(kept.unwrap_or_else(|| settings::wrong(&errors, &file))));
         }
     };
     let is_the_services = settings::are_the_services(&sources, &file);
     let service = if is_the_services { Account::of_the_service() } else { None };
-    let unread = settings::unread(&sources, service.as_ref());
+    let mut unread = settings::unread(&sources, service.as_ref());
+    unread.extend(kept.map(settings::passed_over));
     let mut findings = settings::settings(&warnings, unread, &file);
     findings.extend(settings::webhooks(&config.webhooks, service.as_ref(), &file));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

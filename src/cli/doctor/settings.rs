@@ -79,17 +79,25 @@ fn ways(error: &ConfigError, file: &Path) -> Vec<String> {
     look.into_iter().chain([change]).collect()
 }
 
-/// The settings of the installed service, where only root may read them and they would be needed.
-pub(super) fn kept(sources: &Sources<'_>) -> Option<Finding> {
-    let opened = std::fs::File::open(&sources.dotenv_path);
-    let is_kept = opened.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
-    is_kept.then(|| roots_alone(&sources.dotenv_path))
+/// The file with the installed service's settings, where it is meant and only root may read it.
+pub(super) fn kept(sources: &Sources<'_>) -> Option<&'static Path> {
+    let installed = Path::new(INSTALLED);
+    let opened = (sources.dotenv_path == installed).then(|| std::fs::File::open(installed));
+    opened?.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied).then_some(installed)
 }
 
+/// The same, where the settings would be needed.
 pub(super) fn roots_alone(file: &Path) -> Finding {
     let found = format!("{} may be read by root alone", file.display());
     let why = "without the service's settings nothing can be looked at";
     Finding::fail("settings", found, why).mend("sudo sandbox-pool doctor")
+}
+
+/// The same, where others were given that can be used.
+pub(super) fn passed_over(file: &Path) -> Finding {
+    let found = format!("{} may be read by root alone: what is in it is not looked at", file.display());
+    let why = "the service may have other settings than these";
+    Finding::warn("settings", found, why).mend("sudo sandbox-pool doctor")
 }
 
 /// Whether these are the settings of the installed service, which has a user of its own: they are read from its

@@ -47,6 +47,10 @@ fn of_settings() -> Faults {
             vec![settings::roots_alone(Path::new(FILE))],
         ),
         (
+            "the same, with settings of his own in the environment",
+            vec![settings::passed_over(Path::new(FILE))],
+        ),
+        (
             "a file that a setting names is root's",
             barred("settings", "PVE_API_TOKEN_FILE", "/srv/token", of_root("/srv/token", 0o600, false)),
         ),
