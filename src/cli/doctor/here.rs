@@ -236,10 +236,16 @@ fn first_unprivileged() -> u16 {
 /// A port that is root's.
 pub(super) fn privileged(address: SocketAddr, file: &Path) -> Finding {
     let found = format!("{address} cannot be had: ports this low are root's, and the service is not root");
-    Finding::fail("listen", found, REACHED).mend(change(file, "POOL_LISTEN")).mend(format!(
-        "systemctl edit sandbox-pool.socket   # or, for systemd to hold it: [Socket], ListenStream=, \
-             ListenStream={address}; then: systemctl enable --now sandbox-pool.socket"
-    ))
+    Finding::fail("listen", found, REACHED)
+        .mend(change(file, "POOL_LISTEN"))
+        .mend(format!(
+            "systemctl edit sandbox-pool.socket   # or, for systemd to hold it: [Socket], ListenStream=, \
+             ListenStream={address}; and then:"
+        ))
+        // A socket is not started as long as its service runs.
+        .mend(
+            "systemctl stop sandbox-pool && systemctl enable --now sandbox-pool.socket && systemctl start sandbox-pool",
+        )
 }
 
 /// An address that somebody has.
