@@ -132,6 +132,13 @@ impl Report {
             (_, _) => format!("{failed} to mend, {warned} to look at."),
         };
         let _ = write!(text, "\n{verdict}");
+        // Names of settings, and a file with them.
+        let changes = |command: &String| {
+            ["editor ", "POOL_", "PVE_", "WEBHOOK"].iter().any(|word| command.contains(word))
+        };
+        if self.checks.iter().flat_map(|finding| &finding.mend).any(changes) {
+            text += "\nAfter a change of the settings: systemctl restart sandbox-pool";
+        }
         text
     }
 }

@@ -298,6 +298,22 @@ fn a_file_that_only_root_may_read_is_named_also_to_root() {
     assert_eq!(own.barrier(&key, READ), None);
 }
 
+#[test]
+fn after_a_change_of_the_settings_the_service_is_to_be_started_anew() {
+    let file = Path::new(FILE);
+    let ends = |finding| Report::of(vec![finding]).in_words().ends_with(": systemctl restart sandbox-pool");
+    assert!(ends(here::privileged("127.0.0.1:80".parse().unwrap(), file)));
+    assert!(ends(settings::barred(
+        "webhooks",
+        "WEBHOOKS_FILE",
+        Path::new("/root/key"),
+        Path::new("/root/key"),
+        &settings::Kept::Hidden("ProtectHome")
+    )));
+    assert!(!ends(settings::roots_alone(file)));
+    assert!(!ends(here::syncs(12.0)));
+}
+
 #[tokio::test]
 async fn an_address_that_somebody_else_has_is_no_service() {
     let _ = rustls::crypto::ring::default_provider().install_default();
