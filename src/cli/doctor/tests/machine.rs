@@ -202,6 +202,40 @@ fn what_the_unit_keeps_from_the_service_is_named() {
 }
 
 #[test]
+fn a_file_that_the_service_cannot_be_given_is_copied_or_left_to_the_unit() {
+    let root = private_dir();
+    set(root.path(), 0o755);
+    let (own, other) = accounts(root.path());
+    let at = |path: &str| root.path().canonicalize().unwrap().join(path);
+    let said = |service, setting: &str, path: &str, mode| {
+        std::fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+        std::fs::write(at(path), "").unwrap();
+        set(&at(path), mode);
+        let env = BTreeMap::from([(setting.to_owned(), at(path).display().to_string())]);
+        let unread = settings::unread(&Sources::of_environment(env), Some(service));
+        unread.into_iter().map(|finding| finding.mend[0].clone()).collect::<Vec<_>>()
+    };
+    let copied = |path: &str, setting, name| {
+        let from = at(path).display().to_string();
+        [format!(
+            "install -o root -g sandbox-pool -m 0640 {from} /etc/sandbox-pool/{name}   # and have {setting} name it"
+        )]
+    };
+    let ca = "etc/pve/pve-root-ca.pem";
+    assert!(said(&other, "PVE_CA_FILE", ca, 0o640)[0].contains("leave PVE_CA_FILE out"));
+    assert_eq!(said(&own, "PVE_CA_FILE", ca, 0o640), [""; 0]);
+    assert_eq!(
+        said(&other, "WEBHOOKS_FILE", "etc/pve/hooks", 0o640),
+        copied("etc/pve/hooks", "WEBHOOKS_FILE", "hooks")
+    );
+    for path in ["root/ca.pem", "home/ann/ca.pem"] {
+        assert_eq!(said(&own, "PVE_CA_FILE", path, 0o644), copied(path, "PVE_CA_FILE", "ca.pem"));
+    }
+    let taken = |path: &str| [format!("chown root:sandbox-pool {0} && chmod 0640 {0}", at(path).display())];
+    assert_eq!(said(&other, "PVE_CA_FILE", "srv/ca.pem", 0o600), taken("srv/ca.pem"));
+}
+
+#[test]
 fn only_the_installed_settings_are_for_the_services_user() {
     let of = |env: &[(&str, &str)]| {
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -252,6 +286,7 @@ fn a_webhooks_file_that_is_wrong_is_named_as_that() {
         std::fs::write(&path, text).unwrap();
         let finding = webhooks(&config(&[("WEBHOOKS_FILE", path.to_str().unwrap())])).unwrap();
         assert_eq!((finding.level, finding.subject.as_str()), (level, "WEBHOOKS_FILE"), "{finding:?}");
+        assert!(level != Level::Ok || finding.found == "1 endpoint", "{finding:?}");
     }
     assert_eq!(webhooks(&config(&[])), None);
 }
