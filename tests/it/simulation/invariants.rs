@@ -142,6 +142,8 @@ fn is_fate(scene: &Scene, violation: &Violation) -> bool {
         // Who may not see what runs leaves it to PVE's locks to keep two tasks apart, and so does a call that was
         // given up and comes late.
         ViolationRule::BusyWrite => scene.blind || scene.delays,
+        // It was locked by somebody behind the look, whose answer was on its way that long; PVE refuses the write.
+        ViolationRule::LockedWrite => scene.delays || scene.slow_answers,
         _ => false,
     }
 }

@@ -121,6 +121,7 @@ async fn carry_out(scene: &mut Scene, step: &Step) -> Result<(), String> {
         Step::Look => send(scene, "GET", "/status".to_owned(), None),
         Step::Fault { on, which, effect } => {
             scene.delays |= matches!(effect, Effect::Delay(_));
+            scene.slow_answers |= matches!(effect, Effect::SlowAnswer(_));
             let forbidden = matches!(effect, Effect::FailBefore { status: 403, .. });
             scene.blind |= forbidden && ["/**", "/nodes/**"].contains(&on.path.as_str());
             let rule = FaultRule { on: on.clone(), which: *which, effect: effect.clone() };

@@ -78,6 +78,8 @@ pub struct Scene {
     pub blind: bool,
     /// Calls may come later than they are waited for.
     pub delays: bool,
+    /// Answers may come long after what they say was so.
+    pub slow_answers: bool,
     /// The log was lost once: there may be more containers than the pool would make.
     pub lost_log: bool,
 }
@@ -102,6 +104,7 @@ impl Scene {
             folded: State::default(),
             blind: false,
             delays: false,
+            slow_answers: false,
             lost_log: false,
         }
     }
