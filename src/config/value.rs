@@ -97,7 +97,9 @@ pub(super) fn pve_token(text: &str) -> Option<&str> {
     let word = |text: &str| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"!=:/".contains(&byte))
     };
-    ([user, realm, name].into_iter().all(word) && is_token(secret)).then_some(token)
+    // PVE cuts the header at a semicolon.
+    let is_whole = is_token(secret) && !token.contains(';');
+    (is_whole && [user, realm, name].into_iter().all(word)).then_some(token)
 }
 
 /// Whether `text` can stand in a header as it is.

@@ -5,6 +5,7 @@
 
 mod finding;
 mod account;
+mod event_log;
 mod unit;
 mod settings;
 mod here;
@@ -89,6 +90,7 @@ fn look(flags: Flags) -> anyhow::Result<Vec<Finding>> {
     runtime.context("cannot start the runtime")?.block_on(async {
         findings.extend(wait::answer(at_pve(&config, &file), async || "looking at PVE".to_owned()).await);
         findings.extend(here::data_dir(&config.data_dir, service.as_ref(), &file));
+        findings.push(event_log::examine(&config.data_dir));
         findings.push(match here::listen(config.listen, service.is_some(), &file) {
             Some(finding) => finding,
             None => here::taken(config.listen, served_by(config.listen).await.as_deref()),
@@ -99,7 +101,7 @@ fn look(flags: Flags) -> anyhow::Result<Vec<Finding>> {
 
 /// Without settings nothing else can be looked at.
 fn alone(mut findings: Vec<Finding>) -> Vec<Finding> {
-    let others = ["pve-address", "data-dir", "listen"];
+    let others = ["pve-address", "data-dir", "log", "listen"];
     findings.extend(others.map(|check| Finding::skip(check, "not looked at: the settings cannot be used")));
     findings
 }

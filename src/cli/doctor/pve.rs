@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::finding::Finding;
 use super::rights::{self, Role, Who};
+use super::settings::change;
 use super::template;
 use crate::app::PveError;
 use crate::causes;
@@ -98,11 +99,34 @@ impl Examination<'_> {
                 self.findings.push(self.distrust(&error));
                 false
             }
+            Err(error) if error.status.is_some() => {
+                let found = format!("{url} answers, and not as PVE's API does: {}", error.message);
+                let finding = Finding::fail("pve-address", found, EVERYTHING)
+                    .mend(format!(
+                        "curl -kisS {url}/api2/json/version   # PVE's own answer is its version, or 401"
+                    ))
+                    .mend(change(self.file, "PVE_API_URL"));
+                self.findings.push(finding);
+                false
+            }
             Err(error) => {
-                self.findings.push(unreachable(url, &error));
+                self.findings.push(self.unreachable(url, &error));
                 false
             }
         }
+    }
+
+    fn unreachable(&self, url: &str, error: &Error) -> Finding {
+        let finding = Finding::fail("pve-address", format!("{url}: {}", error.message), EVERYTHING);
+        if error.message.contains("dns error") {
+            let host = self.config.pve.url.host_str().unwrap_or("PVE");
+            return finding
+                .mend(format!("getent hosts {host}   # without an answer: no such name"))
+                .mend(change(self.file, "PVE_API_URL"));
+        }
+        finding
+            .mend(format!("curl -kisS {url}/api2/json/version   # without an answer, even 401: no way there"))
+            .mend("systemctl status pveproxy   # on the node")
     }
 
     /// By what the certificate is verified.
@@ -287,13 +311,6 @@ fn is_about_trust(error: &Error) -> bool {
 
 /// Why PVE's address matters.
 const EVERYTHING: &str = "the pool does everything through PVE's API";
-
-fn unreachable(url: &str, error: &Error) -> Finding {
-    let found = format!("{url}: {}", error.message);
-    Finding::fail("pve-address", found, EVERYTHING)
-        .mend(format!("curl -kisS {url}/api2/json/version   # without an answer, even 401: no way there"))
-        .mend("systemctl status pveproxy   # on the node")
-}
 
 /// A list that PVE did not give.
 pub(super) fn unlisted(check: &'static str, what: &str, error: &Error) -> Finding {

@@ -1,8 +1,9 @@
 //! Faults at PVE.
 
 use sandbox_pool::sim::{DEMO_TOKEN, Effect, FaultRule, On, Storage};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::ground::{Ground, TEMPLATE};
+use super::ground::{Ground, TEMPLATE, listener};
 use super::{Case, case};
 use crate::program::nowhere;
 
@@ -14,6 +15,20 @@ pub const CASES: &[Case] = &[
     case("front end down", "pve-address", |it| {
         it.set("PVE_API_URL", nowhere());
         it.show(nowhere(), "http://127.0.0.1:8006");
+    }),
+    case("a name that nobody knows", "pve-address", |it| it.set("PVE_API_URL", "https://pve.invalid:8006")),
+    case("something else at PVE's address", "pve-address", |it| {
+        let another = listener();
+        let address = another.local_addr().expect("an address");
+        it.set("PVE_API_URL", format!("http://{address}"));
+        it.show(address.to_string(), "127.0.0.1:8006");
+        let another = tokio::net::TcpListener::from_std(another).expect("a listener");
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = another.accept().await {
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
+            }
+        });
     }),
     case("token disabled", "pve-token", |it| it.model.set_token_enabled(DEMO_TOKEN, false)),
     case("an old PVE", "pve-version", |it| it.model.set_version("7.4-17")),

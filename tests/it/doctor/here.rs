@@ -2,8 +2,20 @@
 
 use std::fs;
 
+use std::path::{Path, PathBuf};
+
 use super::ground::{listener, mode};
 use super::{Case, case};
+
+/// Has a kept log in a data directory; where its events are.
+fn copy(kept: &str, into: &Path) -> PathBuf {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(kept);
+    for entry in fs::read_dir(kept).expect("a directory") {
+        let file = entry.expect("an entry");
+        fs::copy(file.path(), into.join(file.file_name())).expect("a copy");
+    }
+    into.join("log-00000000000000000001.jsonl")
+}
 
 pub const CASES: &[Case] = &[
     case("a data directory that everybody may read", "data-dir", |it| mode(&it.data(), 0o755)),
@@ -15,6 +27,22 @@ pub const CASES: &[Case] = &[
         fs::remove_dir(it.data()).expect("an end");
         fs::write(it.data(), "").expect("a file");
         it.set_path("POOL_DATA_DIR", &it.data().join("log"));
+    }),
+    case("a log of a newer build", "log", |it| {
+        copy("newer", &it.data());
+    }),
+    case("a damaged log", "log", |it| {
+        let log = copy("older", &it.data());
+        let mut bytes = fs::read(&log).expect("bytes");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&log, bytes).expect("a file");
+    }),
+    case("a log without its end", "log", |it| {
+        let log = copy("older", &it.data());
+        let lines = fs::read_to_string(&log).expect("lines");
+        let some: String = lines.split_inclusive('\n').take(5).collect();
+        fs::write(&log, some).expect("a file");
     }),
     case("somebody else has the address", "listen", |it| {
         let somebody = listener();

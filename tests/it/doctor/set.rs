@@ -26,7 +26,7 @@ pub const CASES: &[Case] = &[
     case("http to another machine", "settings PVE_API_URL", |it| {
         it.set("PVE_API_URL", "http://192.0.2.1:8006");
     }),
-    case("a token that PVE would cut off", "pve-address", |it| {
+    case("a token that PVE would cut off", "settings PVE_API_TOKEN", |it| {
         it.set("PVE_API_TOKEN", format!("{DEMO_TOKEN}=5a1b;0c3d"));
     }),
     case("no file with the CA", "settings PVE_CA_FILE", |it| {

@@ -1,0 +1,59 @@
+//! The event log: whether this build goes on with it at the next start.
+
+use std::path::Path;
+
+use super::finding::{Finding, quoted};
+use crate::causes;
+use crate::log::{self, OpenError};
+
+const CHECK: &str = "log";
+
+/// Reads the whole log, as far as there is one.
+pub(super) fn examine(dir: &Path) -> Finding {
+    if !dir.exists() {
+        return none_yet();
+    }
+    let place = quoted(dir);
+    let why = "the service does not start over it, so that nothing is lost unseen";
+    let error = match log::verify(dir) {
+        Ok(report) => {
+            return Finding::ok(
+                CHECK,
+                format!("{} events, up to event {}, are whole", report.events, report.head),
+            );
+        }
+        Err(OpenError::NoLog(_)) => return none_yet(),
+        Err(error) => error,
+    };
+    match &error {
+        OpenError::NoLog(_) | OpenError::Locked { .. } | OpenError::Io { .. } => {
+            Finding::skip(CHECK, format!("not looked at: {}", causes::chain(&error)))
+        }
+        OpenError::Unreadable { .. } | OpenError::NewerFormat { .. } => {
+            let newer = quoted(&dir.with_added_extension("newer"));
+            Finding::fail(CHECK, error.to_string(), why)
+                .mend(
+                    "sandbox-pool --version   # older than what wrote it: install that build or a newer one",
+                )
+                .mend(format!(
+                    "mv {place} {newer}   # or begin anew: containers are found at PVE, without their history"
+                ))
+        }
+        OpenError::Damaged(damage) => Finding::fail(CHECK, damage.to_string(), why).mend(format!(
+            "sandbox-pool log repair --data-dir {place}   # saves what is whole; or restore a backup"
+        )),
+        OpenError::BehindSnapshot { head, seq, .. } => {
+            let found =
+                format!("ends with event {head}, and a snapshot was made of event {seq}: its end is lost");
+            Finding::fail(CHECK, found, why).mend(format!(
+                "sandbox-pool log repair --data-dir {place}   # to go on without it; or restore a backup"
+            ))
+        }
+        OpenError::NoBeginning { .. } => Finding::fail(CHECK, error.to_string(), why)
+            .mend(format!("ls -l {place}   # which files of a backup are missing?")),
+    }
+}
+
+fn none_yet() -> Finding {
+    Finding::ok(CHECK, "none yet: the first start makes one")
+}
