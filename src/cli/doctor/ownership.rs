@@ -92,13 +92,15 @@ impl Directory {
     }
 }
 
-/// Whether the service writes a file of this name: the log, its snapshots, the lock, and what was counted.
+/// Whether the service writes a file of this name: the log, its snapshots, what was torn off it, the lock, and what
+/// was counted.
 pub(super) fn is_own(name: &str) -> bool {
-    let between = |prefix, suffix| name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix));
+    let between = |prefix, suffix| name.strip_prefix(prefix).and_then(|rest: &str| rest.strip_suffix(suffix));
+    let is_number = |text: &str| text.len() == 20 && text.bytes().all(|byte| byte.is_ascii_digit());
     let numbered = between("log-", ".jsonl").or_else(|| between("snapshot-", ".json"));
+    let torn = between("torn-", ".bin").and_then(|rest| rest.split_once('-'));
     ["lock", "counted.json"].contains(&name)
-        || numbered
-            .is_some_and(|number| number.len() == 20 && number.bytes().all(|byte| byte.is_ascii_digit()))
+        || numbered.or(torn.map(|(number, _)| number)).is_some_and(is_number)
 }
 
 /// What in a directory the service may not use, as after a copy or a start by root, who may use everything.

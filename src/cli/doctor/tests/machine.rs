@@ -120,7 +120,8 @@ fn the_services_own_files_are_those_that_it_writes() {
     let kept = ["older", "newer"].into_iter().flat_map(|log| std::fs::read_dir(tests.join(log)).unwrap());
     let kept: Vec<_> = kept.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert!(kept.len() > 2, "{kept:?}");
-    for name in kept.iter().map(String::as_str).chain(["lock", "counted.json"]) {
+    let torn = ["torn-00000000000000000021-3.bin", "torn-00000000000000000001-header.bin"];
+    for name in kept.iter().map(String::as_str).chain(["lock", "counted.json"]).chain(torn) {
         assert!(ownership::is_own(name), "{name}");
     }
     for name in ["log-.jsonl", "log-1.jsonl.old", "snapshot-a.json", "log-1.json", "next.tmp", "blocks"] {
