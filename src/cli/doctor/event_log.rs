@@ -1,5 +1,6 @@
 //! The event log: whether this build goes on with it at the next start.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::finding::{Finding, quoted};
@@ -7,6 +8,9 @@ use crate::causes;
 use crate::log::{self, OpenError};
 
 const CHECK: &str = "log";
+
+/// Refusals that say nothing of the log: who looks may not, or another check has said so.
+const PASSING: [ErrorKind; 3] = [ErrorKind::PermissionDenied, ErrorKind::NotFound, ErrorKind::NotADirectory];
 
 /// Reads the whole log, as far as there is one.
 pub(super) fn examine(dir: &Path) -> Finding {
@@ -26,19 +30,23 @@ pub(super) fn examine(dir: &Path) -> Finding {
         Err(error) => error,
     };
     match &error {
+        // What is pruned while it is read was there a moment ago.
+        OpenError::Io { source, .. } if !PASSING.contains(&source.kind()) => {
+            Finding::fail(CHECK, causes::chain(&error), why)
+                .mend(format!("ls -l {place}; dmesg | tail   # has the disk failed?"))
+        }
         OpenError::NoLog(_) | OpenError::Locked { .. } | OpenError::Io { .. } => {
             Finding::skip(CHECK, format!("not looked at: {}", causes::chain(&error)))
         }
-        OpenError::Unreadable { .. } | OpenError::NewerFormat { .. } => {
-            let newer = quoted(&dir.with_added_extension("newer"));
-            Finding::fail(CHECK, error.to_string(), why)
-                .mend(
-                    "sandbox-pool --version   # older than what wrote it: install that build or a newer one",
-                )
-                .mend(format!(
-                    "mv {place} {newer}   # or begin anew: containers are found at PVE, without their history"
-                ))
-        }
+        OpenError::Unreadable { .. } | OpenError::NewerFormat { .. } => Finding::fail(
+            CHECK,
+            error.to_string(),
+            why,
+        )
+        .mend(format!(
+            "sandbox-pool --version   # older than what wrote it: install that build or a newer one; or move \
+                 {place} away: containers are found again at PVE, without their history"
+        )),
         OpenError::Damaged(damage) => Finding::fail(CHECK, damage.to_string(), why).mend(format!(
             "sandbox-pool log repair --data-dir {place}   # saves what is whole; or restore a backup"
         )),

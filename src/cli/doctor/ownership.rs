@@ -35,8 +35,7 @@ pub(super) fn wanting(dir: &Path, place: &Path, service: &Account, file: &Path) 
         return (!is_made).then(|| unmade(dir, by.as_ref(), is_writable));
     }
     let mut directory = Directory { is_writable, ..Directory::at(dir) };
-    // One right below / is for many things, though it be empty: /srv, /mnt.
-    directory.is_shared |= service.seen(dir).components().count() <= 2;
+    directory.is_shared |= is_right_below_root(&service.seen(dir));
     directory.is_shared &= !unit::is_made_by_systemd(service, dir);
     there(&directory, service, file).or_else(|| (!is_writable).then(|| read_only(dir)))
 }
@@ -87,9 +86,21 @@ impl Directory {
                 directory.is_shared = true;
             }
         }
+        // Others have a lock and a count as well.
+        let is_log = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "jsonl");
+        if !directory.own.iter().any(is_log) {
+            directory.is_shared |= !directory.own.is_empty();
+            directory.own.clear();
+        }
+        directory.is_shared |= is_right_below_root(path);
         directory.own.sort();
         directory
     }
+}
+
+/// One right below / is for many things, though it be empty: /srv, /mnt.
+fn is_right_below_root(dir: &Path) -> bool {
+    dir.is_absolute() && dir.components().count() <= 2
 }
 
 /// Whether the service writes a file of this name: the log, its snapshots, what was torn off it, the lock, and what

@@ -99,6 +99,13 @@ impl Examination<'_> {
                 self.findings.push(self.distrust(&error));
                 false
             }
+            Err(error) if error.status.is_some_and(|status| status >= 500) => {
+                let found = format!("{url} answers with an error: {}", error.message);
+                let finding = Finding::fail("pve-address", found, EVERYTHING);
+                self.findings
+                    .push(finding.mend("systemctl status pveproxy pvedaemon pve-cluster   # on the node"));
+                false
+            }
             Err(error) if error.status.is_some() => {
                 let found = format!("{url} answers, and not as PVE's API does: {}", error.message);
                 let finding = Finding::fail("pve-address", found, EVERYTHING)
@@ -117,14 +124,14 @@ impl Examination<'_> {
     }
 
     fn unreachable(&self, url: &str, error: &Error) -> Finding {
-        let finding = Finding::fail("pve-address", format!("{url}: {}", error.message), EVERYTHING);
+        let failed = |found| Finding::fail("pve-address", found, EVERYTHING);
         if error.message.contains("dns error") {
             let host = self.config.pve.url.host_str().unwrap_or("PVE");
-            return finding
+            return failed(format!("{url}: no address is known of the name {host}"))
                 .mend(format!("getent hosts {host}   # without an answer: no such name"))
                 .mend(change(self.file, "PVE_API_URL"));
         }
-        finding
+        failed(format!("{url}: {}", error.message))
             .mend(format!("curl -kisS {url}/api2/json/version   # without an answer, even 401: no way there"))
             .mend("systemctl status pveproxy   # on the node")
     }

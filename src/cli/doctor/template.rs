@@ -170,11 +170,9 @@ fn judge(
 ) -> Finding {
     if !config.template {
         let found = "is a container and no template";
-        let take_out = change(file, "POOL_TEMPLATES") + &format!("; take {vmid} out");
-        // PVE refuses it as long as the container runs.
-        return unusable(vmid, found).mend(take_out).mend(format!(
-            "pct template {vmid}   # or, on {node}: for ever, so only if it is stopped and nobody needs it"
-        ));
+        // What is pasted must not make somebody's container a template for ever.
+        let instead = format!("; take {vmid} out, or, if nobody needs it, on {node}: pct template {vmid}");
+        return unusable(vmid, found).mend(change(file, "POOL_TEMPLATES") + &instead);
     }
     if let Some(lock) = &config.lock {
         let why = "while it is locked no clone of it can be made";

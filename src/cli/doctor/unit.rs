@@ -74,7 +74,14 @@ fn directives(service: &Account, name: &str) -> Vec<String> {
             let of_it = |line: &str| {
                 Some(line.trim().strip_prefix(name)?.trim_start().strip_prefix('=')?.replace(['"', '\''], ""))
             };
-            values.extend(text.lines().filter_map(of_it).map(|value| value.trim().to_owned()));
+            for value in text.lines().filter_map(of_it).map(|value| value.trim().to_owned()) {
+                // An empty one takes back all before it.
+                if value.is_empty() {
+                    values.clear();
+                } else {
+                    values.push(value);
+                }
+            }
         }
     }
     values

@@ -127,6 +127,15 @@ fn the_services_own_files_are_those_that_it_writes() {
     for name in ["log-.jsonl", "log-1.jsonl.old", "snapshot-a.json", "log-1.json", "next.tmp", "blocks"] {
         assert!(!ownership::is_own(name), "{name}");
     }
+    // Without a log, a lock is another program's.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("lock"), "").unwrap();
+    let theirs = ownership::Directory::at(dir.path());
+    assert!(theirs.is_shared && theirs.own.is_empty());
+    std::fs::write(dir.path().join("log-00000000000000000001.jsonl"), "").unwrap();
+    let ours = ownership::Directory::at(dir.path());
+    assert!(!ours.is_shared && ours.own.len() == 2);
+    assert!(ownership::Directory::at(Path::new("/srv")).is_shared);
 }
 
 #[test]
@@ -192,6 +201,10 @@ fn what_the_unit_keeps_from_the_service_is_named() {
     std::fs::create_dir_all(&changes).unwrap();
     std::fs::write(changes.join("override.conf"), "[Service]\nReadWritePaths='/srv/my pool'\n").unwrap();
     assert_eq!(of_data_dir(&own, &at("srv/my pool")).level, Level::Ok);
+    // An empty one takes back those before it.
+    std::fs::write(changes.join("reset.conf"), "[Service]\nReadWritePaths=\n").unwrap();
+    assert_eq!(of_data_dir(&own, &at("srv/my pool")).level, Level::Warn);
+    std::fs::remove_file(changes.join("reset.conf")).unwrap();
     let open = "[Service]\nProtectHome = false\nReadWritePaths=/srv -/root/data\n";
     std::fs::write(changes.join("override.conf"), open).unwrap();
     assert_eq!(of_data_dir(&own, &at("srv/my pool")).level, Level::Ok);
