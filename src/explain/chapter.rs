@@ -42,8 +42,8 @@ pub(super) struct Tale {
     pub(super) queued: bool,
     /// How many held the container.
     pub(super) holders: u32,
-    /// The last of them gave it back, and it was ready again.
-    pub(super) given_back: bool,
+    /// Why the last of them has it no more, once it was ready again.
+    pub(super) given_back: Option<LeaveReason>,
 }
 
 /// When what is going on began.
@@ -256,7 +256,7 @@ impl Draft {
                 marks.handed = Some(at);
                 chapter.outcome = Outcome::HandingOut;
                 self.tale.holders += 1;
-                self.tale.given_back = false;
+                self.tale.given_back = None;
             }
             Event::AllocationRequeued(_) if is_allocation => {
                 marks.in_line = Some(at);
@@ -317,9 +317,8 @@ impl Draft {
                 }
             }
             Event::Released(_) => {
-                self.tale.given_back = true;
+                self.tale.given_back = self.marks.leaving.take().map(|(_, by, _)| by);
                 self.chapter.outcome = Outcome::Ready;
-                self.marks.leaving = None;
                 self.marks.ready = Some(at);
             }
             Event::Removed(_) => self.gone(at, Outcome::Removed),

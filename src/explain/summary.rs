@@ -3,6 +3,7 @@
 use super::chapter::Tale;
 use super::story::{Chapter, Outcome};
 use super::words::{names, span, span_ms};
+use crate::domain::event::LeaveReason;
 
 /// An allocation: how it was asked for, what the answer took, and where it is.
 pub(super) fn of_allocation(chapter: &Chapter, tale: Tale) -> String {
@@ -64,21 +65,31 @@ pub(super) fn of_container(chapter: &Chapter, tale: Tale) -> String {
     match (tale.holders, &chapter.instance_id) {
         (0, _) | (_, None) => {}
         (1, _) if has_holder(chapter) => {}
-        (1, Some(instance_id)) if tale.given_back => {
+        (1, Some(instance_id)) if tale.given_back.is_some() => {
             let held = durations.held_ms.map(|held| format!(" for {}", span_ms(held))).unwrap_or_default();
-            sentences.push(format!("{instance_id} had it{held}, and gave it back."));
+            sentences.push(format!("{instance_id} had it{held}{}.", back(tale.given_back)));
         }
         (1, Some(instance_id)) => sentences.push(format!("{instance_id} had it.")),
         (several, Some(instance_id)) => {
-            let back = if tale.given_back { ", who gave it back" } else { "" };
+            let back = back(tale.given_back);
             sentences.push(format!("{several} had it, the last one was {instance_id}{back}."));
         }
     }
     sentences.push(match &chapter.instance_id {
         Some(instance_id) if has_holder(chapter) => format!("It is {instance_id}'s now."),
-        Some(_) | None => end(chapter, "it", durations.held_ms.filter(|_| !tale.given_back)),
+        Some(_) | None => end(chapter, "it", durations.held_ms.filter(|_| tale.given_back.is_none())),
     });
     sentences.join(" ")
+}
+
+/// How a holder's time ended, if the container was ready again.
+fn back(given_back: Option<LeaveReason>) -> &'static str {
+    match given_back {
+        None => "",
+        Some(LeaveReason::Request) => ", until it was given back",
+        Some(LeaveReason::Expired) => ", until its time to live was over",
+        Some(_) => ", until the pool took it back",
+    }
 }
 
 fn has_holder(chapter: &Chapter) -> bool {

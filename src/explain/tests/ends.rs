@@ -77,7 +77,8 @@ fn whoever_gave_a_container_back_did_not_have_it_to_its_end() {
         at(71_000, removed(201, None)),
     ]);
     let story = tell(&given, container(201));
-    let end = "box had it for 1 min 0 s, and gave it back. Then destroyed: a request asked for it (REQ).";
+    let end =
+        "box had it for 1 min 0 s, until it was given back. Then destroyed: a request asked for it (REQ).";
     assert!(story.summary.ends_with(end), "{}", story.summary);
 }
 
