@@ -404,8 +404,8 @@ check_health() {
                 say "sandbox-pool serves. The pool at a glance: ${sudo}sandbox-pool status; for cmux: PVE_POOL_URL=http://$(listens)"
                 return
             fi
-            # At first it has not looked at PVE yet; what comes of that takes seconds.
-            answers=$((answers + 1))
+            # At first it has not looked at PVE yet, which may take long.
+            [[ $trouble == 'PVE was not compared with the log yet.' ]] || answers=$((answers + 1))
             [[ $answers -lt 15 ]] || break
         fi
         [[ $tries == 30 ]] || sleep "${HEALTH_PAUSE:-1}"
