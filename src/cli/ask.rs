@@ -292,9 +292,13 @@ impl Template {
             Self::Get(of) => converse(async {
                 let client = of.service.client()?;
                 let template = client.get(&path(&of)).await?;
-                let pool = client.get("/status?containers=false").await?;
-                let trouble = table::trouble(&pool["service"]).map(|it| format!("! {it}\n"));
-                of.service.show(&template, |it| trouble.unwrap_or_default() + &table::template(it))?;
+                if of.service.json {
+                    say::json(&template)?;
+                } else {
+                    let pool = client.get("/status?containers=false").await?;
+                    let trouble = table::trouble(&pool["service"]).map(|it| format!("! {it}\n"));
+                    say::line(&(trouble.unwrap_or_default() + &table::template(&template)))?;
+                }
                 Ok(ExitCode::SUCCESS)
             }),
             Self::Set(SetTemplate { of, min, target, max }) => {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::config::Secret;
-use crate::tail::is_this_machine;
+use crate::tail::{is_this_machine, said};
 
 /// The service is near, or it is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,8 +29,8 @@ pub(super) enum CallError {
         source: reqwest::Error,
     },
     /// The service said why.
-    #[error("{detail} ({code}). {next_step}{}", mending(.hint.as_deref()))]
-    Problem { code: String, detail: String, next_step: String, hint: Option<String> },
+    #[error("{detail}{}{}", said(Some(.code.as_str()), .next_step.as_deref()), mending(.hint.as_deref()))]
+    Problem { code: String, detail: String, next_step: Option<String>, hint: Option<String> },
     /// Somebody else answered.
     #[error("{url} answered {status} without a word that this program knows: does --url name the service?")]
     Foreign { url: String, status: u16 },
@@ -104,8 +104,7 @@ impl Client {
         let text = |field: &str| answer[field].as_str().map(str::to_owned);
         match (text("code"), text("detail")) {
             (Some(code), Some(detail)) => {
-                let next_step = text("next_step").unwrap_or_default();
-                Err(CallError::Problem { code, detail, next_step, hint: text("hint") })
+                Err(CallError::Problem { code, detail, next_step: text("next_step"), hint: text("hint") })
             }
             _ => Err(foreign()),
         }

@@ -4,11 +4,10 @@ use std::io::{self, BufWriter, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Args;
 
 use super::ask::{Service, converse};
-use super::place::OTHER_DIRECTORY;
+use super::place::unread;
 use crate::clock;
 use crate::tail::{self, EventType, Printer, Since, TailError, Wanted};
 
@@ -51,7 +50,7 @@ impl Events {
         match shown {
             // Whoever reads no further has what he wanted.
             Err(error) if error.is_closed_pipe() => Ok(ExitCode::SUCCESS),
-            Err(error @ TailError::Log(_)) => Err(error).context(OTHER_DIRECTORY),
+            Err(TailError::Log(error)) => Err(unread(error)),
             shown => Ok(shown.map(|()| ExitCode::SUCCESS)?),
         }
     }

@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use clap::Args;
 use reqwest::Method;
 use serde_json::Value;
 
 use super::ask::{Service, with_query};
-use super::place::OTHER_DIRECTORY;
+use super::place::unread;
 use crate::domain::ids::{InstanceId, Seq, Vmid};
 use crate::explain::{Subject, Teller, Unknown};
 use crate::http::codes::Code;
@@ -60,7 +60,7 @@ impl Explain {
             teller.hear(&envelope);
             ControlFlow::Continue(())
         })
-        .context(OTHER_DIRECTORY)?;
+        .map_err(unread)?;
         let unknown = |it: Unknown| anyhow!("{}. {}", it.in_words(), Code::NothingKnown.next_step());
         let story = teller.tell().map_err(unknown)?;
         service.show(&serde_json::to_value(&story)?, words)?;

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use ulid::Ulid;
 
-use super::place::{DataDir, OTHER_DIRECTORY};
+use super::place::{DataDir, unread};
 use super::{say, table};
 use crate::clock::{self, Clock};
 use crate::domain::ids::Seq;
@@ -96,7 +96,7 @@ fn verify(dir: &Path) -> anyhow::Result<ExitCode> {
             say::line(&in_words(dir, &report))?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(error @ (OpenError::NoLog(_) | OpenError::Io { .. })) => Err(error).context(OTHER_DIRECTORY),
+        Err(error @ (OpenError::NoLog(_) | OpenError::Io { .. })) => Err(unread(error)),
         Err(error @ (OpenError::Unreadable { .. } | OpenError::NewerFormat { .. })) => {
             Err(error).with_context(|| format!("this build cannot read the log in {}", dir.display()))
         }
@@ -221,12 +221,10 @@ impl Replay {
             build: env!("CARGO_PKG_VERSION"),
             given_up: &|| false,
         };
-        let past = log::replay_at::<State>(&dir, &look).map_err(|error| {
-            let next_step = match error {
-                PastError::Log(OpenError::NoLog(_) | OpenError::Io { .. }) => OTHER_DIRECTORY,
-                _ => "the pool cannot be shown; `sandbox-pool log verify` says which events there are",
-            };
-            anyhow::Error::new(error).context(next_step)
+        let past = log::replay_at::<State>(&dir, &look).map_err(|error| match error {
+            PastError::Log(error) => unread(error),
+            error => anyhow::Error::new(error)
+                .context("the pool cannot be shown; `sandbox-pool log verify` says which events there are"),
         })?;
         let at = past.at;
         let status = PoolStatus::of(&Published::from(past), at);

@@ -7,12 +7,20 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::config::{ConfigErrors, Sources, data_dir};
+use crate::log::OpenError;
 
 /// Where the installed service keeps its settings.
 pub(super) const INSTALLED: &str = "/etc/sandbox-pool/env";
 
-/// What to do where no log can be read.
-pub(super) const OTHER_DIRECTORY: &str = "no log can be read there: --data-dir names the directory of one, which a service makes at its first start";
+/// A log that cannot be read, with what to do if it is not there; of what is wrong with it, it says that itself.
+pub(super) fn unread(error: OpenError) -> anyhow::Error {
+    const OTHER: &str = "no log can be read there: --data-dir names the directory of one, which a service makes at \
+                         its first start";
+    match error {
+        OpenError::NoLog(_) | OpenError::Io { .. } => anyhow::Error::new(error).context(OTHER),
+        _ => anyhow::Error::new(error),
+    }
+}
 
 /// The settings of the service that an operator means.
 #[derive(Clone, Debug, Default, Args)]

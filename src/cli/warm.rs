@@ -52,12 +52,13 @@ fn in_words(warming: &Value, count: Option<u32>) -> String {
     let number = |field: &str| warming[field].as_u64().unwrap_or(0);
     let (queued, current, target) = (number("queued"), number("current"), number("target"));
     let most = match count {
-        Some(count) if target < u64::from(count) => ", as many as POOL_MAX_SIZE allows",
+        Some(count) if target < u64::from(count) => ", the most that the template may have",
         _ => "",
     };
+    let clones = if queued == 1 { "clone" } else { "clones" };
     match queued {
         0 if current >= target => format!("nothing to do: {current} are ready or being made{most}"),
-        _ => format!("{queued} clones queued, from {current} to {target}{most}"),
+        _ => format!("{queued} {clones} queued, from {current} to {target}{most}"),
     }
 }
 

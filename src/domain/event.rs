@@ -17,19 +17,21 @@ use super::webhook::{
     WebhookBehind, WebhookDisableReason, WebhookHeld, WebhookPauseReason, WebhookReplayPoint,
 };
 
+/// Types of events that tell what a person should look at, beside those whose names say that something failed.
+const TROUBLE: [&str; 9] = [
+    "ContainerLost",
+    "ContainerQuarantined",
+    "OwnershipDoubted",
+    "PveUnreachable",
+    "TemplateBackedOff",
+    "WebhookDisabled",
+    "WebhookFailing",
+    "WebhookParked",
+    "WebhookReplayMissed",
+];
+
 /// Whether events of this type tell what a person should look at.
 pub fn is_trouble(type_name: &str) -> bool {
-    const TROUBLE: [&str; 9] = [
-        "ContainerLost",
-        "ContainerQuarantined",
-        "OwnershipDoubted",
-        "PveUnreachable",
-        "TemplateBackedOff",
-        "WebhookDisabled",
-        "WebhookFailing",
-        "WebhookParked",
-        "WebhookReplayMissed",
-    ];
     TROUBLE.contains(&type_name) || type_name.ends_with("Failed")
 }
 
@@ -1079,6 +1081,18 @@ impl Event {
             Self::WebhookReplayMissed(e) => Some(&e.endpoint),
             Self::WebhookReplayEnded(e) => Some(&e.endpoint),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_should_look_at_are_types_of_events() {
+        for name in TROUBLE {
+            assert!(Event::TYPES.contains(&name), "{name}");
         }
     }
 }

@@ -81,10 +81,10 @@ codes! {
         "Send `Content-Type: application/json`",
     /// No such template, at PVE or in the pool.
     TemplateNotFound NOT_FOUND "template_not_found" "There is no such template"
-        "`pct list` on its node shows what there is at PVE; `sandbox-pool warm VMID` takes a template into the pool",
+        "Give the VMID of a template that PVE has and the token may see; `sandbox-pool warm VMID` takes it into the pool",
     /// The VMID is a container but no template.
     NotATemplate CONFLICT "not_a_template" "That is not a template"
-        "Give the VMID of a template (`pct list` on its node), or make it one (`pct template VMID`)",
+        "Give the VMID of a template; `pct template VMID` on its node makes a container one, for ever",
     /// The template serves nobody until it is configured.
     TemplateDrained CONFLICT "template_drained" "The template is drained"
         "`sandbox-pool template set VMID` puts it to use again",
@@ -94,9 +94,9 @@ codes! {
     /// The pool has no such container.
     ContainerNotFound NOT_FOUND "container_not_found" "The pool has no such container"
         "`sandbox-pool status` shows what there is, `sandbox-pool explain --vmid VMID` what became of one",
-    /// The container's holder is another instance.
-    HeldByAnother CONFLICT "held_by_another" "Another instance holds the container"
-        "`sandbox-pool explain --vmid VMID` says who holds it",
+    /// The instance does not hold the container: another does, or nobody.
+    HeldByAnother CONFLICT "held_by_another" "The instance does not hold the container"
+        "`sandbox-pool explain --vmid VMID` says whose it is; without an instance it is taken from whoever has it",
     /// The container's state does not allow it.
     WrongState CONFLICT "wrong_state" "The container's state does not allow that"
         "`sandbox-pool explain --vmid VMID` says what is going on with it",
@@ -174,7 +174,7 @@ codes! {
         "`sandbox-pool status` shows the head of the log: ask for that, or for less",
     /// A filter of events by a word that nobody knows.
     UnknownFilter BAD_REQUEST "unknown_filter" "There is no such filter"
-        "Use one that `errors` names",
+        "Correct what `errors` names",
     /// As many followers of events as are let in.
     TooManyStreams SERVICE_UNAVAILABLE "too_many_streams" "Too many follow the events"
         "Close followers, or raise POOL_MAX_STREAMS",

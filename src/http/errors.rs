@@ -1,6 +1,6 @@
 //! Problem documents (RFC 9457): everything that goes wrong becomes an answer here and nowhere else.
 //!
-//! `detail` is a sentence with PVE's own words where PVE is at fault; `code` is stable, and says what to do next.
+//! `detail` is a sentence with PVE's own words where PVE is at fault; `code` is stable; `next_step` says what to do.
 
 use std::time::Duration;
 

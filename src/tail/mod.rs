@@ -104,7 +104,7 @@ pub enum TailError {
 }
 
 /// ` (code). What to do`, as far as the service says it.
-fn said(code: Option<&str>, next_step: Option<&str>) -> String {
+pub fn said(code: Option<&str>, next_step: Option<&str>) -> String {
     let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
     code + &next_step.map(|next_step| format!(". {next_step}")).unwrap_or_default()
 }
