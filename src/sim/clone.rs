@@ -166,7 +166,7 @@ impl Model {
         clone: &CloneWork,
     ) -> Result<Timestamp, String> {
         let node = self.cts.get(&clone.newid).map_or_else(String::new, |ct| ct.node.clone());
-        let full = self.storages.get(&clone.storage).is_some_and(|storage| storage.full);
+        let full = self.storages.get(&clone.storage).is_some_and(|storage| storage.free == 0);
         let trouble = if full {
             let (from, to) = self.volume_paths(vmid, clone);
             Some(format!("command 'btrfs subvolume snapshot -- {from} {to}' failed: no space left on device"))

@@ -156,7 +156,7 @@ impl Model {
     fn storage_row(&self, name: &str, node: &str) -> Option<Map<String, Value>> {
         let storage = self.storages.get(name).filter(|storage| storage.is_on(node))?;
         let total = 256 * GIB;
-        let used = if storage.full { total } else { total.saturating_sub(storage.free) };
+        let used = total.saturating_sub(storage.free);
         let active = storage.enabled && storage.active;
         let (total, used) = if active { (total, used) } else { (0, 0) };
         Some(object(json!({

@@ -239,7 +239,7 @@ impl Conversation {
             }
             ["send", kind, body @ ..] => self.send = Some(((*kind).to_owned(), body.join(" "))),
             ["storage", "full"] => {
-                sim.with(|model| model.edit_storage("pool", |storage| storage.full = true));
+                sim.with(|model| model.edit_storage("pool", |storage| storage.free = 0));
             }
             ["fault", "start", "warns"] => {
                 sim.add_fault(FaultRule::once(On::start(), Effect::TaskWarns));

@@ -152,11 +152,11 @@ async fn a_dead_clone_is_listed_as_running_until_pvestatd_looks() {
 #[tokio::test(start_paused = true)]
 async fn a_failing_clone_cleans_up_and_its_number_can_be_used_again() {
     let sim = demo();
-    sim.with(|model| model.edit_storage("pool", |storage| storage.full = true));
+    sim.with(|model| model.edit_storage("pool", |storage| storage.free = 0));
     assert!(cloned(&sim, "201").await.ends_with("no space left on device"));
     assert_eq!(sim.ct(201), None);
     assert_eq!(sim.ct(9009).unwrap().lock, None);
-    sim.with(|model| model.edit_storage("pool", |storage| storage.full = false));
+    sim.with(|model| model.edit_storage("pool", |storage| storage.free = 1 << 30));
     assert_eq!(cloned(&sim, "201").await, "OK");
 }
 

@@ -106,9 +106,7 @@ pub struct Storage {
     pub enabled: bool,
     /// Its nodes reach it.
     pub active: bool,
-    /// It has no space left.
-    pub full: bool,
-    /// Bytes left on it, unless it is full.
+    /// Bytes left on it.
     pub free: u64,
     /// All nodes see the same volumes.
     pub shared: bool,
@@ -125,7 +123,6 @@ impl Storage {
             linkable: true,
             enabled: true,
             active: true,
-            full: false,
             free: 192 << 30,
             shared: false,
             nodes: None,

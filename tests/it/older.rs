@@ -14,11 +14,16 @@ use crate::program::{Running, nowhere, program, text};
 /// A copy to work on.
 fn copied(name: &str) -> TempDir {
     let dir = TempDir::new().expect("a directory");
+    copy(name, dir.path());
+    dir
+}
+
+/// Has a kept log in a directory.
+pub fn copy(name: &str, into: &Path) {
     for entry in fs::read_dir(kept(name)).expect("a directory") {
         let path = entry.expect("an entry").path();
-        fs::copy(&path, dir.path().join(path.file_name().expect("a name"))).expect("a copy");
+        fs::copy(&path, into.join(path.file_name().expect("a name"))).expect("a copy");
     }
-    dir
 }
 
 fn kept(name: &str) -> PathBuf {

@@ -77,7 +77,7 @@ async fn storage_without_linked_clones_makes_full_ones_with_a_warning_in_auto_mo
 #[tokio::test(start_paused = true)]
 async fn a_full_storage_is_a_clear_reason() {
     let world = with(|model| {
-        model.set_storage("full", Storage { full: true, ..Storage::btrfs() });
+        model.set_storage("full", Storage { free: 0, ..Storage::btrfs() });
         model.grant(DEMO_TOKEN, "/storage/full", &["Datastore.AllocateSpace", "Datastore.Audit"]);
         model.outside_destroy(9009);
         model.add_ct(CtSpec::new(9009, "full").storage("full").template());

@@ -7,8 +7,6 @@ use super::finding::{Finding, quoted};
 use crate::causes;
 use crate::log::{self, OpenError};
 
-const CHECK: &str = "log";
-
 /// Refusals that say nothing of the log: who looks may not, or another check has said so.
 const PASSING: [ErrorKind; 3] = [ErrorKind::PermissionDenied, ErrorKind::NotFound, ErrorKind::NotADirectory];
 
@@ -22,7 +20,7 @@ pub(super) fn examine(dir: &Path) -> Finding {
     let error = match log::verify(dir) {
         Ok(report) => {
             return Finding::ok(
-                CHECK,
+                "log",
                 format!("{} events, up to event {}, are whole", report.events, report.head),
             );
         }
@@ -32,14 +30,14 @@ pub(super) fn examine(dir: &Path) -> Finding {
     match &error {
         // What is pruned while it is read was there a moment ago.
         OpenError::Io { source, .. } if !PASSING.contains(&source.kind()) => {
-            Finding::fail(CHECK, causes::chain(&error), why)
+            Finding::fail("log", causes::chain(&error), why)
                 .mend(format!("ls -l {place}; dmesg | tail   # has the disk failed?"))
         }
         OpenError::NoLog(_) | OpenError::Locked { .. } | OpenError::Io { .. } => {
-            Finding::skip(CHECK, format!("not looked at: {}", causes::chain(&error)))
+            Finding::skip("log", format!("not looked at: {}", causes::chain(&error)))
         }
         OpenError::Unreadable { .. } | OpenError::NewerFormat { .. } => Finding::fail(
-            CHECK,
+            "log",
             error.to_string(),
             why,
         )
@@ -47,21 +45,21 @@ pub(super) fn examine(dir: &Path) -> Finding {
             "sandbox-pool --version   # older than what wrote it: install that build or a newer one; or move \
                  {place} away: containers are found again at PVE, without their history"
         )),
-        OpenError::Damaged(damage) => Finding::fail(CHECK, damage.to_string(), why).mend(format!(
+        OpenError::Damaged(damage) => Finding::fail("log", damage.to_string(), why).mend(format!(
             "sandbox-pool log repair --data-dir {place}   # saves what is whole; or restore a backup"
         )),
         OpenError::BehindSnapshot { head, seq, .. } => {
             let found =
                 format!("ends with event {head}, and a snapshot was made of event {seq}: its end is lost");
-            Finding::fail(CHECK, found, why).mend(format!(
+            Finding::fail("log", found, why).mend(format!(
                 "sandbox-pool log repair --data-dir {place}   # to go on without it; or restore a backup"
             ))
         }
-        OpenError::NoBeginning { .. } => Finding::fail(CHECK, error.to_string(), why)
+        OpenError::NoBeginning { .. } => Finding::fail("log", error.to_string(), why)
             .mend(format!("ls -l {place}   # which files of a backup are missing?")),
     }
 }
 
 fn none_yet() -> Finding {
-    Finding::ok(CHECK, "none yet: the first start makes one")
+    Finding::ok("log", "none yet: the first start makes one")
 }

@@ -99,41 +99,35 @@ impl Examination<'_> {
                 self.findings.push(self.distrust(&error));
                 false
             }
-            Err(error) if error.status.is_some_and(|status| status >= 500) => {
-                let found = format!("{url} answers with an error: {}", error.message);
-                let finding = Finding::fail("pve-address", found, EVERYTHING);
-                self.findings
-                    .push(finding.mend("systemctl status pveproxy pvedaemon pve-cluster   # on the node"));
-                false
-            }
-            Err(error) if error.status.is_some() => {
-                let found = format!("{url} answers, and not as PVE's API does: {}", error.message);
-                let finding = Finding::fail("pve-address", found, EVERYTHING)
-                    .mend(format!(
-                        "curl -kisS {url}/api2/json/version   # PVE's own answer is its version, or 401"
-                    ))
-                    .mend(change(self.file, "PVE_API_URL"));
-                self.findings.push(finding);
-                false
-            }
             Err(error) => {
-                self.findings.push(self.unreachable(url, &error));
+                self.findings.push(self.no_answer(url, &error));
                 false
             }
         }
     }
 
-    fn unreachable(&self, url: &str, error: &Error) -> Finding {
+    /// What is at PVE's address, where PVE does not answer as it should.
+    fn no_answer(&self, url: &str, error: &Error) -> Finding {
         let failed = |found| Finding::fail("pve-address", found, EVERYTHING);
-        if error.message.contains("dns error") {
-            let host = self.config.pve.url.host_str().unwrap_or("PVE");
-            return failed(format!("{url}: no address is known of the name {host}"))
-                .mend(format!("getent hosts {host}   # without an answer: no such name"))
-                .mend(change(self.file, "PVE_API_URL"));
+        let version = |means| format!("curl -kisS {url}/api2/json/version   # {means}");
+        let other = || change(self.file, "PVE_API_URL");
+        let said = &error.message;
+        match error.status {
+            Some(500..) => failed(format!("{url} answers with an error: {said}"))
+                .mend("systemctl status pveproxy pvedaemon pve-cluster   # on the node"),
+            Some(_) => failed(format!("{url} answers, and not as PVE's API does: {said}"))
+                .mend(version("PVE's own answer is its version, or 401"))
+                .mend(other()),
+            None if said.contains("dns error") => {
+                let host = self.config.pve.url.host_str().unwrap_or("PVE");
+                failed(format!("{url}: no address is known of the name {host}"))
+                    .mend(format!("getent hosts {host}   # without an answer: no such name"))
+                    .mend(other())
+            }
+            None => failed(format!("{url}: {said}"))
+                .mend(version("without an answer, even 401: no way there"))
+                .mend("systemctl status pveproxy   # on the node"),
         }
-        failed(format!("{url}: {}", error.message))
-            .mend(format!("curl -kisS {url}/api2/json/version   # without an answer, even 401: no way there"))
-            .mend("systemctl status pveproxy   # on the node")
     }
 
     /// By what the certificate is verified.

@@ -115,9 +115,9 @@ pub const CASES: &[Case] = &[
         edit_storage(it, |storage| "iso".clone_into(&mut storage.content));
     }),
     case("storage nearly full", "storage pool", |it| edit_storage(it, |storage| storage.free = 5 << 30)),
-    case("storage full", "storage pool", |it| edit_storage(it, |storage| storage.full = true)),
+    case("storage full", "storage pool", |it| edit_storage(it, |storage| storage.free = 0)),
     case("a mount point's storage full", "storage data", |it| {
-        mount(it, Storage { full: true, ..Storage::btrfs() });
+        mount(it, Storage { free: 0, ..Storage::btrfs() });
     }),
     case("no right on the storage", "privileges /storage/pool", |it| {
         it.model.revoke(DEMO_TOKEN, "/storage/pool", &["Datastore.AllocateSpace"]);

@@ -6,14 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::ground::{listener, mode};
 use super::{Case, case};
+use crate::older;
 
 /// Has a kept log in a data directory; where its events are.
 fn copy(kept: &str, into: &Path) -> PathBuf {
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(kept);
-    for entry in fs::read_dir(kept).expect("a directory") {
-        let file = entry.expect("an entry");
-        fs::copy(file.path(), into.join(file.file_name())).expect("a copy");
-    }
+    older::copy(kept, into);
     into.join("log-00000000000000000001.jsonl")
 }
 

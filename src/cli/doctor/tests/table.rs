@@ -174,6 +174,7 @@ fn the_published_page_has_what_is_said_of_faults_that_a_test_cannot_make() {
 /// Each check at each level that the code gives it, where it is written out.
 fn given() -> BTreeSet<(String, String)> {
     let sources = [
+        include_str!("../event_log.rs"),
         include_str!("../here.rs"),
         include_str!("../ownership.rs"),
         include_str!("../pve.rs"),
